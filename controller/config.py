@@ -1,0 +1,363 @@
+"""`gateway.toml`: what one gateway is, which buses, devices and sirens it has, checked as a whole.
+
+`load` reads it together with the profiles and signals it names, and either gives a `Config` whose every name is
+known to exist, or every problem of every file at once. Relative paths are relative to the file they stand in.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from controller import signal
+from controller.signal import Signals
+from controller.wire import Code, Layer
+from firmware_bridge import document, profile
+from firmware_bridge.document import Document
+from firmware_bridge.errors import BadDocument, Problem
+from firmware_bridge.profile import OutputClass, Point, Profile
+
+FullArea = Annotated[str, Field(pattern=r"^\d{1,3}(/\d{1,3}){4}$")]
+PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]
+"""`device.point`, a channel's point with its number: `meter-1.current_3`."""
+DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.\d{1,2})?$")]
+"""`device` or `device.channel`."""
+
+DEMO_DEPLOYMENT = "demo"
+
+
+class GatewaySection(Document):
+    id: Code
+    name: str = ""
+    area: FullArea
+    deployment: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    """Bound into every signed order, so that a test net's orders do not work in production."""
+
+
+class ClockSection(Document):
+    source: Literal["kernel", "assumed"]
+    """`kernel`: trusted when the kernel says the clock is disciplined. `assumed`: demos and tests only."""
+
+
+class JournalSection(Document):
+    path: str
+    keep_days: Annotated[int, Field(ge=1, le=3650)] = 200
+
+
+class MqttSection(Document):
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    username: str | None = None
+    password_file: str | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=120)] = 20
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class LocalSection(Document):
+    socket: str
+    technicians: dict[str, str] = {}
+    """Unix user name -> person. Only these may activate or quiet-test; anybody may look, and may stop."""
+
+
+class TrustSection(Document):
+    list: str
+
+
+class Paths(Document):
+    folder: str
+
+
+class SignalFiles(Document):
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class BusSection(Document):
+    """One line or TCP endpoint."""
+
+    id: Code
+    link: str
+    """`serial:/dev/serial/by-path/...`, `tcp:host:port`, or `rtu-tcp:host:port` for RTU frames through a TCP tunnel."""
+    baud: Annotated[int, Field(ge=1200, le=4_000_000)] = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stop_bits: Literal[1, 2] = 1
+    echo: bool = False
+    """The adapter hears what it sends."""
+
+    @field_validator("link")
+    @classmethod
+    def _link(cls, value: str) -> str:
+        if not re.fullmatch(r"serial:.+|(tcp|rtu-tcp):[^:]+:\d{1,5}", value):
+            raise ValueError("say serial:/dev/serial/by-path/..., tcp:host:port or rtu-tcp:host:port")
+        if value.startswith("serial:/dev/ttyUSB"):
+            raise ValueError("ttyUSB numbers change at replugging; use /dev/serial/by-path/...")
+        return value
+
+    @property
+    def rtu(self) -> bool:
+        return not self.link.startswith("tcp:")
+
+
+class DeviceSection(Document):
+    """A thing at a unit address."""
+
+    id: Code
+    bus: Code
+    unit: Annotated[int, Field(ge=1, le=247)]
+    profile: str
+
+
+class Feedback(Document):
+    """What tells that a siren sounds, whatever its drive says: a bool that is true, or a number above `above`."""
+
+    point: PointRef
+    above: float | None = None
+
+
+class SirenSection(Document):
+    """A siren of the field, composed of channels and points of any devices."""
+
+    id: Code
+    name: str = ""
+    type: Literal["motor", "electronic", "multimedia"]
+    layer: Layer = Layer.SURFACE
+    area: FullArea | None = None
+    """Default: the gateway's."""
+    position: tuple[float, float] | None = None
+    drive: DriveRef
+    feedback: tuple[Feedback, ...] = ()
+    isolator: PointRef | None = None
+    """A point that is true while a technician has locked the siren out."""
+    second_off: DriveRef | None = None
+    """An output whose `activate` cuts the siren's power by another way."""
+    hard_limit_s: Annotated[float, Field(gt=0, le=600)] | None = None
+    """What a hard-wired timer relay allows; required for an output of class C."""
+    spool_up_s: Annotated[float, Field(ge=0, le=30)] = 0.0
+    """How long a motor takes until its feedback shows."""
+    spool_down_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    starts_per_hour: Annotated[int, Field(ge=1, le=600)] | None = None
+
+
+class GatewayFile(Document):
+    """The file as written."""
+
+    gateway: GatewaySection
+    clock: ClockSection
+    journal: JournalSection
+    mqtt: MqttSection
+    local: LocalSection
+    trust: TrustSection
+    profiles: Paths
+    signals: SignalFiles
+    bus: Annotated[tuple[BusSection, ...], Field(min_length=1, max_length=32)]
+    device: Annotated[tuple[DeviceSection, ...], Field(min_length=1)]
+    siren: tuple[SirenSection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A device's output, or one channel of it."""
+
+    device: str
+    channel: int | None
+
+    @staticmethod
+    def of(ref: str) -> "Drive":
+        device, _, channel = ref.partition(".")
+        return Drive(device, int(channel) if channel else None)
+
+    def __str__(self) -> str:
+        return self.device if self.channel is None else f"{self.device}.{self.channel}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked gateway: every reference in it resolves."""
+
+    file: Path
+    spec: GatewayFile
+    profiles: dict[str, Profile]
+    signals: Signals
+
+    @property
+    def id(self) -> str:
+        return self.spec.gateway.id
+
+    @property
+    def area(self) -> str:
+        return self.spec.gateway.area
+
+    def path(self, relative: str) -> Path:
+        return (self.file.parent / relative).resolve()
+
+    def device(self, id: str) -> DeviceSection:
+        return next(d for d in self.spec.device if d.id == id)
+
+    def profile_of(self, device: str) -> Profile:
+        return self.profiles[self.device(device).profile]
+
+    def area_of(self, siren: SirenSection) -> str:
+        return siren.area or self.area
+
+
+def override(data: dict[str, Any], settings: list[str], file: str) -> None:
+    """Apply `--set key.key=value` to a parsed document: a number, true or false where it reads as one, else text.
+
+    A list item is named by its id: `bus[line-1].link=tcp:...`.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        here: Any = data
+        parts = [p for p in re.split(r"\.|(\[[^\]]+\])", key) if p]
+        if not equals or not parts:
+            raise BadDocument([Problem(file, "--set", setting, "say key.key=value")])
+        for part in parts[:-1]:
+            if part.startswith("["):
+                here = next((i for i in here if isinstance(i, dict) and i.get("id") == part[1:-1]), None)
+            else:
+                here = here.setdefault(part, {}) if isinstance(here, dict) else None
+            if here is None:
+                raise BadDocument([Problem(file, f"--set {key}", part, "no such part of the file")])
+        value: object = text
+        if re.fullmatch(r"-?\d+", text):
+            value = int(text)
+        elif text in ("true", "false"):
+            value = text == "true"
+        here[parts[-1]] = value
+
+
+def load(path: Path, settings: list[str] | None = None) -> Config:
+    """The gateway of `path` with the profiles and signals it names; BadDocument carries every problem found."""
+    file = str(path)
+    data = document.parse(document.read_text(path), file)
+    override(data, settings or [], file)
+    problems: list[Problem] = []
+    spec: GatewayFile | None = None
+    try:
+        spec = document.check(GatewayFile, data, file)
+    except BadDocument as bad:
+        problems.extend(bad.problems)
+    # Profiles and signals are read even when the file itself has problems, so that all are told at once.
+    profiles: dict[str, Profile] = {}
+    signals = Signals({}, {})
+    folder = _text_at(data, "profiles", "folder")
+    if folder is not None:
+        try:
+            profiles = profile.load_all(path.parent / folder)
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    files = data.get("signals", {}).get("files") if isinstance(data.get("signals"), dict) else None
+    if isinstance(files, list) and all(isinstance(f, str) for f in files):
+        try:
+            signals = signal.load([path.parent / f for f in files])
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    if spec is not None and profiles:
+        config = Config(path, spec, profiles, signals)
+        problems.extend(_cross_check(config))
+        if not problems:
+            return config
+    raise BadDocument(problems)
+
+
+def _text_at(data: dict[str, Any], section: str, key: str) -> str | None:
+    value = data.get(section)
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _cross_check(config: Config) -> list[Problem]:
+    """What the sections cannot see alone: names, units, channels, and whether every output is bounded."""
+    spec, file, out = config.spec, str(config.file), []
+
+    def problem(key: str, value: object, remedy: str) -> None:
+        out.append(Problem(file, key, value, remedy))
+
+    for section, ids in (("bus", [b.id for b in spec.bus]), ("device", [d.id for d in spec.device]),
+                         ("siren", [s.id for s in spec.siren])):
+        for id, n in Counter(ids).items():
+            if n > 1:
+                problem(f"{section}[{id}].id", id, f"stands {n} times; every {section} needs its own id")
+    buses = {b.id: b for b in spec.bus}
+    for link, n in Counter(b.link for b in spec.bus).items():
+        if n > 1:
+            problem("bus.link", link, f"stands {n} times; a line has one master, make it one bus")
+    devices: dict[str, Profile] = {}
+    at: dict[tuple[str, int], str] = {}
+    for d in spec.device:
+        key = f"device[{d.id}]"
+        known = config.profiles.get(d.profile)
+        if known is None:
+            problem(f"{key}.profile", d.profile, f"no such profile; profiles: {', '.join(config.profiles)}")
+        else:
+            devices[d.id] = known
+            if d.unit in known.line.wildcards:
+                problem(f"{key}.unit", d.unit, "any unit of this model answers at it; give the unit its own address")
+        bus = buses.get(d.bus)
+        if bus is None:
+            problem(f"{key}.bus", d.bus, f"no such bus; buses: {', '.join(buses)}")
+        elif known is not None and bus.link.startswith("serial:"):
+            ours, theirs = (bus.baud, bus.parity, bus.stop_bits), (known.line.baud, known.line.parity, known.line.stop_bits)
+            if bus.parity != known.line.parity:
+                problem(f"{key}.profile", d.profile,
+                        f"speaks {theirs[0]} 8{theirs[1]}{theirs[2]}, bus {bus.id} {ours[0]} 8{ours[1]}{ours[2]};"
+                        " put it on a line of its own parity or set the unit's")
+        if (d.bus, d.unit) in at:
+            problem(f"{key}.unit", d.unit, f"already {at[d.bus, d.unit]}'s on bus {d.bus}; give it another")
+        at[d.bus, d.unit] = d.id
+
+    def output(key: str, ref: str) -> Profile | None:
+        drive = Drive.of(ref)
+        if drive.device not in devices:
+            if not any(d.id == drive.device for d in spec.device):
+                problem(key, ref, f"no such device; devices: {', '.join(d.id for d in spec.device)}")
+            return None
+        p = devices[drive.device]
+        if p.output is None:
+            problem(key, ref, f"profile {p.id} has no output; name a relay or a siren head")
+            return None
+        if p.channels and not (drive.channel and drive.channel <= p.channels):
+            problem(key, ref, f"say {drive.device}.1 to {drive.device}.{p.channels}")
+        if not p.channels and drive.channel:
+            problem(key, ref, f"profile {p.id} has no channels; say {drive.device}")
+        return p
+
+    def point(key: str, ref: str) -> Point | None:
+        device, _, name = ref.partition(".")
+        if device not in devices:
+            if not any(d.id == device for d in spec.device):
+                problem(key, ref, f"no such device; devices: {', '.join(d.id for d in spec.device)}")
+            return None
+        found = devices[device].points.get(name)
+        if found is None:
+            problem(key, ref, f"no such point; points: {', '.join(devices[device].points)}")
+        return found
+
+    owners: dict[str, str] = {}
+    for s in spec.siren:
+        key = f"siren[{s.id}]"
+        drives = [("drive", s.drive)] + ([("second_off", s.second_off)] if s.second_off else [])
+        for name, ref in drives:
+            p = output(f"{key}.{name}", ref)
+            if ref in owners:
+                problem(f"{key}.{name}", ref, f"already drives {owners[ref]}; an output has one purpose")
+            owners[ref] = f"{s.id} ({name})"
+            if name == "drive" and p and p.output and p.output.class_ is OutputClass.C and s.hard_limit_s is None:
+                problem(f"{key}.hard_limit_s", None,
+                        f"{p.id} latches (class C): fit a timer relay and declare its seconds, or use another board")
+        for n, f in enumerate(s.feedback):
+            found = point(f"{key}.feedback[{n}].point", f.point)
+            if found and found.type != "bool" and f.above is None:
+                problem(f"{key}.feedback[{n}].above", None, f"{f.point} is a number; say above which it sounds")
+            if found and found.spec.poll_ms is None:
+                problem(f"{key}.feedback[{n}].point", f.point, "is never polled; choose a point with poll_ms")
+        if s.isolator:
+            found = point(f"{key}.isolator", s.isolator)
+            if found and found.type != "bool":
+                problem(f"{key}.isolator", s.isolator, "is a number; an isolator is a bool")
+    return out

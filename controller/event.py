@@ -1,0 +1,225 @@
+"""What passes between the controller's machines, and between them and their shells.
+
+Times are integer microseconds: `*_us` monotonic, `wall_us` since 1970 UTC. An *activation* is one sounding on
+one siren; its id is the order's id, a slash and the siren's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from controller.signal import Timeline
+from controller.wire import Evidence, Mode, Stage
+from firmware_bridge.reading import Value
+
+
+class Rank(IntEnum):
+    """What outranks what, derived from mode, signal family and cause; never carried by an order."""
+
+    TECHNICIAN = 0
+    DRILL = 1
+    FLOOD = 2
+    DISASTER = 3
+    AIR_RAID = 4
+
+
+class Trust(StrEnum):
+    """How far the wall clock may be believed."""
+
+    TRUSTED = "trusted"
+    ASSUMED = "assumed"
+    """The config says so (`[clock] source = "assumed"`): demos and tests only, shown in every status."""
+    UNTRUSTED = "untrusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the wall clock says now; comes each second and after every step."""
+
+    wall_us: int
+    error_us: int
+    trust: Trust
+
+
+# Orders, to and from sirens.
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Sound `timeline` on a siren from one start instant.
+
+    `start_wall_us` is re-derived at every Clock until the first edge; None: from the moment this arrives.
+    `limit_us` caps the whole sounding from its start. `expires_wall_us` bounds the start only.
+    `resumed` marks an activation that a restart cut: what lay before now is not made up for.
+    """
+
+    siren: str
+    activation: str
+    order: str
+    mode: Mode
+    rank: Rank
+    timeline: Timeline
+    start_wall_us: int | None
+    limit_us: int
+    by: str
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End whatever sounds or is armed on a siren (only `order`'s activation where it is given)."""
+
+    siren: str
+    by: str
+    reason: str = ""
+    order: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuietTest:
+    """Test a siren without sound; answered by Progress like an activation."""
+
+    siren: str
+    activation: str
+    order: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How an activation stands. Exactly one terminal stage an activation."""
+
+    siren: str
+    activation: str
+    order: str
+    stage: Stage
+    mode: Mode
+    reason: str = ""
+    evidence: Evidence | None = None
+    first_edge_us: int | None = None
+    ordered_us: int | None = None
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell the hub and the technician that answers no order; becomes a wire Event."""
+
+    what: str
+    subject: str = ""
+    detail: str = ""
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The state of a siren or device as the hub should show it; becomes a retained wire State."""
+
+    id: str
+    state: str
+    why: str = ""
+    activation: str | None = None
+    mode: Mode | None = None
+    points: Mapping[str, Value | None] | None = None
+    bad: Mapping[str, str] | None = None
+
+
+# Journal.
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One durable line of what happened. `kind` is 'accept', 'receipt', 'event', 'delivered', 'activated' ..."""
+
+    kind: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Make a record durable; answered by Durable or AppendFailed with the same token."""
+
+    token: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """This record, and every one appended before it, is on the disk."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendFailed:
+    """This record could not be made durable, and why."""
+
+    token: int
+    why: str
+
+
+# MQTT and the local door.
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUp:
+    """Connected and subscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerDown:
+    """The connection to the broker is gone, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message came from the broker, or a signed order from a file through the local door (`client` set)."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    client: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A message for the broker, or, with `client`, one line of answer to a client of the local door.
+
+    `token` is answered by Confirmed once the broker has taken it (QoS 1); None: nobody waits.
+    A local answer is a JSON object; one with `"last": true` ends the conversation.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    token: int | None = None
+    client: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The broker has taken the message with this token."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A technician's request at the local door: `verb` with `args`, from the unix user `user` (uid `uid`)."""
+
+    client: int
+    uid: int
+    user: str
+    verb: str
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A local client hung up."""
+
+    client: int

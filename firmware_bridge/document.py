@@ -1,0 +1,118 @@
+"""A TOML document checked against a pydantic model; whatever is wrong comes out as Problems, all at once.
+
+It knows nothing of profiles or gateways: only how to turn a person's text into a model, or into lines that
+name the file, the key, the value and the remedy.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from firmware_bridge.errors import BadDocument, Problem
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Document(BaseModel):
+    """Base of every model of a document: frozen, and an unknown key is an error, not a wish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def read_text(path: Path) -> str:
+    """The text of a document; a missing or unreadable one is a Problem like any other."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadDocument([Problem(str(path), "file", "missing", "create it, or mend the path")]) from None
+    except IsADirectoryError:
+        raise BadDocument([Problem(str(path), "file", "a folder", "name one file in it")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDocument([Problem(str(path), "file", str(error), "make it readable UTF-8 text")]) from None
+
+
+def parse(text: str, file: str) -> dict[str, Any]:
+    """TOML text as a dict; a syntax error names its line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at (.*)\)", str(error))
+        place = found[1] if found else "the file"
+        raise BadDocument([Problem(file, place, str(error), "mend the TOML syntax (toml.io)")]) from None
+
+
+def check(model: type[ModelT], data: dict[str, Any], file: str) -> ModelT:
+    """`data` as `model`, or BadDocument with one Problem for each thing wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise BadDocument(_problems(model, data, file, error)) from None
+
+
+def _problems(model: type[BaseModel], data: dict[str, Any], file: str, error: ValidationError) -> Iterator[Problem]:
+    for one in error.errors():
+        loc = one["loc"]
+        key = _key(loc, data)
+        kind, value = one["type"], one["input"]
+        if kind == "missing":
+            yield Problem(file, key, None, "required: add it")
+        elif kind == "extra_forbidden":
+            known = _fields_at(model, loc[:-1])
+            near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known)) or 'none'}"
+            yield Problem(file, key, value, f"unknown key; {hint}")
+        else:
+            yield Problem(file, key, value, one["msg"].removeprefix("Value error, "))
+
+
+def _key(loc: tuple[int | str, ...], data: Any) -> str:
+    """`siren[2].drive`, with a list item told by its id where it has one: `siren[s-03].drive`."""
+    out = ""
+    here: Any = data
+    for part in loc:
+        if isinstance(part, int) and isinstance(here, list):
+            here = here[part] if part < len(here) else None
+            name = here.get("id", part) if isinstance(here, dict) else part
+            out += f"[{name}]"
+        elif isinstance(here, dict) and part in here:
+            here = here[part]
+            out += f".{part}" if out else str(part)
+        else:
+            # Names that pydantic adds for the arm of a union are no keys of the document.
+            if here is None or isinstance(here, dict):
+                out += "" if _is_arm(part) else (f".{part}" if out else str(part))
+    return out or "(whole file)"
+
+
+def _is_arm(part: int | str) -> bool:
+    return isinstance(part, str) and (part[:1].isupper() or part in {"str", "int", "float", "bool"} or "[" in part)
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys a document may have at `loc`, found by walking the models."""
+    models: list[type[BaseModel]] = [model]
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        narrowed = [m for m in models if m.__name__ == part]
+        if narrowed:
+            models = narrowed
+            continue
+        found: list[type[BaseModel]] = []
+        for m in models:
+            for name, field in m.model_fields.items():
+                if part in {name, field.alias}:
+                    found.extend(_models_in(field.annotation))
+        models = found or models
+    return sorted({f.alias or n for m in models for n, f in m.model_fields.items()})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in get_args(annotation) for m in _models_in(arg)]

@@ -1,0 +1,479 @@
+"""What one model of device is, as one TOML file: points it has, actions that drive it, how it behaves.
+
+`load` gives a `Profile`: a frozen value that the device machine drives with and the simulator plays from.
+Channels are expanded here (`relay` with 8 channels becomes `relay_1` ... `relay_8`), so nobody after this
+file thinks about them. It refuses to know any unit address, bus or site.
+
+Six verbs, no expressions: `set`, `expect`, `wait_ms` drive; `when`, `ramp`, `wave` behave.
+"""
+
+import struct
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from firmware_bridge import document
+from firmware_bridge.document import Document
+from firmware_bridge.errors import BadDocument, Problem
+from firmware_bridge.event import Table
+from firmware_bridge.reading import Value
+
+Scalar = bool | int | float | str
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+WORDS = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2}
+_FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
+_ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
+
+
+class OutputClass(StrEnum):
+    """How an output is bounded when every process of ours is dead (DESIGN §5)."""
+
+    A = "A"
+    """Board watchdog: the board drops its outputs when nobody writes to it."""
+    B = "B"
+    """Momentary or lease: each write is for a time, and expires by itself."""
+    B_PRIME = "B'"
+    """Intelligent head: it bounds its own function."""
+    C = "C"
+    """Latching: stays until told otherwise; refused unless a hard-wired limit is declared in seconds."""
+
+
+class Line(Document):
+    """What the wire must look like for this model, and its quirks. Defaults suit most Modbus RTU slaves."""
+
+    baud: int = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stop_bits: Literal[1, 2] = 1
+    timeout_ms: Annotated[int, Field(ge=10, le=5000)] = 300
+    turnaround_ms: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Usual delay between the end of a request and the start of the answer."""
+    min_gap_ms: Annotated[int, Field(ge=0, le=2000)] = 0
+    """Silence the unit needs after a transaction before the next one to it."""
+    connect_delay_ms: Annotated[int, Field(ge=0, le=10000)] = 0
+    max_block: Annotated[int, Field(ge=1, le=125)] = 100
+    """Registers (or 16 x bits) it accepts in one read."""
+    hole: Annotated[int, Field(ge=0, le=100)] = 0
+    """Addresses between two points that may be read along, because the unit answers for them."""
+    single_reads: bool = False
+    """Each point must be read alone (Hycontrol: 'MUST read as singles, not blocks')."""
+    in_flight: Annotated[int, Field(ge=1, le=16)] = 1
+    """Modbus TCP requests the unit can hold at once."""
+    wildcards: tuple[int, ...] = ()
+    """Unit addresses at which any such unit answers; never used on a shared line."""
+
+
+class Factor(Document):
+    """A scale that another point of the device tells: `factors[code of point]`."""
+
+    point: Name
+    factors: dict[str, float]
+
+
+class Condition(Document):
+    """A point having a value."""
+
+    point: Name
+    is_: Annotated[Scalar, Field(alias="is")]
+
+
+class PointSpec(Document):
+    """One named value of a device, as the datasheet gives it."""
+
+    at: Annotated[str, Field(pattern=r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$")]
+    type: Literal["bool", "u16", "s16", "u32", "s32", "f32"] | None = None
+    words: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
+    bit: Annotated[int, Field(ge=0, le=15)] | None = None
+    inverted: bool = False
+    """True where 0 on the wire means yes (name every bit with its polarity: mixed ones occur in one frame)."""
+    scale: float = 1.0
+    offset: float = 0.0
+    decimals_from: Name | None = None
+    """Point whose value is the number of decimals: value = raw x 10^-decimals. Unknown decimals: no value."""
+    factor_from: Factor | None = None
+    unit: str = ""
+    values: dict[str, int] = {}
+    """Names of the codes, where the value is one of a set."""
+    low: float | None = None
+    high: float | None = None
+    """Physical range in `unit`; outside it the reading is BAD."""
+    invalid: tuple[int, ...] = ()
+    """Raw values that mean 'no value'."""
+    valid_if: Condition | None = None
+    poll_ms: Annotated[int, Field(ge=100)] | None = None
+    """How often it is read; absent: only on demand."""
+    write: Literal["level", "trigger"] | None = None
+    """`level`: writing it again changes nothing. `trigger`: a repeat is a second event, never retried blindly."""
+    readable: bool = True
+    multiple: bool = False
+    """Written with function 15/16 even when it is one value."""
+    channels: Annotated[int, Field(ge=1, le=64)] | None = None
+    stride: Annotated[int, Field(ge=1, le=100)] = 1
+    evidence: Literal["sampled", "latched"] | None = None
+    """What it proves of a sounding: sampled through each on-phase, or one bit that stays set."""
+
+
+class Step(Document):
+    """One step of an action: exactly one of `set`, `expect`, `wait_ms`."""
+
+    set: Name | None = None
+    to: Scalar | None = None
+    edge: bool = False
+    """This write is the one whose instant was ordered."""
+    expect: Name | None = None
+    is_: Annotated[Scalar | None, Field(alias="is")] = None
+    within_ms: Annotated[int, Field(ge=50, le=60000)] = 1000
+    wait_ms: Annotated[int, Field(ge=1, le=60000)] | None = None
+
+    @model_validator(mode="after")
+    def _one_verb(self) -> "Step":
+        verbs = [v for v in (self.set, self.expect, self.wait_ms) if v is not None]
+        if len(verbs) != 1:
+            raise ValueError("a step is exactly one of set, expect, wait_ms")
+        if self.set is not None and self.to is None:
+            raise ValueError("set needs `to`")
+        if self.expect is not None and self.is_ is None:
+            raise ValueError("expect needs `is`")
+        if self.edge and self.set is None:
+            raise ValueError("only a `set` can be the edge")
+        return self
+
+
+class OutputSpec(Document):
+    """How the model's output is switched and what bounds it."""
+
+    class_: Annotated[OutputClass, Field(alias="class")]
+    state: Name
+    """The point that tells whether our output is on (with channels: its base name)."""
+    on: tuple[Scalar, ...] = (True,)
+    """Values of `state` that mean on."""
+    lease: Name | None = None
+    """Class B: the point to which a lease is written, in seconds."""
+    lease_max_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    renew_ms: Annotated[int, Field(ge=200)] = 2000
+    watchdog_s: float | None = None
+    """Class A: the board drops its outputs after this silence."""
+    self_limit_s: float | None = None
+    """Class B': the longest the head's own function lasts."""
+    limit: Name | None = None
+    """Class B': the point that sets how long the head sounds, in seconds."""
+    tones: dict[str, Scalar] = {}
+    """Steady tones and patterns the head makes itself: name -> value for `$tone`."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "OutputSpec":
+        match self.class_:
+            case OutputClass.A if self.watchdog_s is None:
+                raise ValueError("class A needs watchdog_s")
+            case OutputClass.B if self.lease is None:
+                raise ValueError("class B needs lease")
+            case OutputClass.B_PRIME if self.self_limit_s is None and self.limit is None:
+                raise ValueError("class B' needs self_limit_s or limit")
+        return self
+
+
+class When(Document):
+    """Simulation: when `when` is written (or becomes) `is` ('any' for any write), after a while other points change."""
+
+    when: Name
+    is_: Annotated[Scalar, Field(alias="is")] = "any"
+    then: dict[str, Scalar]
+    after_ms: int = 0
+    hold_ms: int | None = None
+    """Changes back after this long."""
+    only_if: Condition | None = None
+
+
+class Ramp(Document):
+    """Simulation: `ramp` moves by `per_s` while `while_` holds, between `low` and `high`."""
+
+    ramp: Name
+    per_s: float
+    while_: Annotated[Condition | None, Field(alias="while")] = None
+    low: float = float("-inf")
+    high: float = float("inf")
+
+
+class Wave(Document):
+    """Simulation: `wave` goes around `mean` by `swing` each `period_s`, with seeded `noise`."""
+
+    wave: Name
+    mean: float
+    swing: float = 0.0
+    period_s: Annotated[float, Field(gt=0)] = 60.0
+    noise: float = 0.0
+
+
+class ProfileSpec(Document):
+    """The file as written."""
+
+    make: str
+    model: str
+    kind: Literal["siren", "relay", "annunciator", "input", "gauge", "power", "sign", "voice"]
+    protocol: Literal["modbus"] = "modbus"
+    source: str
+    """Datasheet or document the addresses come from."""
+    notes: tuple[str, ...] = ()
+    """Traps a technician should know."""
+    channels: Annotated[int, Field(ge=1, le=64)] | None = None
+    line: Line = Line()
+    identity: Name | None = None
+    """A read-only point that tells the model is there (probe, sentinel)."""
+    points: dict[Name, PointSpec]
+    output: OutputSpec | None = None
+    actions: dict[Name, tuple[Step, ...]] = {}
+    initial: dict[str, Scalar] = {}
+    """Simulation: values at power-up, where not zero."""
+    simulate: dict[Name, When | Ramp | Wave] = {}
+
+    @field_validator("simulate", mode="before")
+    @classmethod
+    def _one_kind(cls, value: Any) -> Any:
+        """Choose the arm by its verb, so that an error names the key of that arm and not of all three."""
+        arms: dict[str, type[Document]] = {"when": When, "ramp": Ramp, "wave": Wave}
+        if not isinstance(value, dict):
+            return value
+        out: dict[str, Any] = {}
+        for name, body in value.items():
+            arm = next((arms[v] for v in arms if isinstance(body, dict) and v in body), None)
+            if arm is None:
+                raise ValueError(f"{name} has none of when, ramp, wave")
+            out[name] = arm.model_validate(body)
+        return out
+
+
+class Point:
+    """A point of one channel with its address resolved: encodes and decodes its words.
+
+    Attributes: `name`, `base` (without channel), `channel` (1-based or None), `table`, `address`, `width`
+    (registers or bits), `spec`.
+    """
+
+    __slots__ = ("address", "base", "channel", "name", "spec", "table", "type", "width")
+
+    def __init__(self, base: str, spec: PointSpec, channel: int | None) -> None:
+        table, _, address = spec.at.partition(":")
+        self.base = base
+        self.channel = channel
+        self.name = base if channel is None else f"{base}_{channel}"
+        self.table = Table(table)
+        bits = self.table in {Table.COIL, Table.DISCRETE}
+        self.type = spec.type or ("bool" if bits or spec.bit is not None else "u16")
+        self.width = 1 if bits or self.type == "bool" else WORDS[self.type]
+        # Several channels as bits of one register share its address; else they lie `stride` apart.
+        step = 0 if channel is None or spec.bit is not None else (channel - 1) * spec.stride * self.width
+        self.address = int(address, 0) + step
+        self.spec = spec
+
+    def __repr__(self) -> str:
+        return f"Point({self.name} at {self.table}:{self.address})"
+
+    @property
+    def bit(self) -> int | None:
+        if self.spec.bit is None:
+            return None
+        return self.spec.bit + (0 if self.channel is None else self.channel - 1)
+
+    def decode(self, words: tuple[int, ...], factor: float = 1.0) -> Value:
+        """The value that these raw bits or registers mean, in the point's unit."""
+        raw = self.raw(words)
+        if self.type == "bool":
+            return bool(raw) != self.spec.inverted
+        if self.spec.values:
+            for name, code in self.spec.values.items():
+                if code == raw:
+                    return name
+            return int(raw)
+        scale = self.spec.scale * factor
+        if scale == 1.0 and self.spec.offset == 0.0:
+            return raw
+        return raw * scale + self.spec.offset
+
+    def raw(self, words: tuple[int, ...]) -> int | float:
+        """The number on the wire, before names, scale and polarity."""
+        if self.table in {Table.COIL, Table.DISCRETE}:
+            return words[0]
+        if self.bit is not None:
+            return words[0] >> self.bit & 1
+        if self.type in {"bool", "u16"}:
+            return words[0]
+        data = b"".join(w.to_bytes(2, "big") for w in words)
+        if len(data) == 4:
+            data = bytes(data[i] for i in _ORDER[self.spec.words])
+        elif self.spec.words in {"BADC", "DCBA"}:
+            data = data[::-1]
+        return struct.unpack(_FORMAT[self.type], data)[0]  # type: ignore[no-any-return]
+
+    def encode(self, value: Value) -> tuple[int, ...]:
+        """The raw bits or registers that mean `value`; ValueError says what is allowed."""
+        if self.table is Table.COIL or self.type == "bool":
+            if not isinstance(value, (bool, int)):
+                raise ValueError(f"{self.name}: {value!r} is not true or false")
+            return (int(bool(value) != self.spec.inverted),)
+        if isinstance(value, str):
+            if value not in self.spec.values:
+                raise ValueError(f"{self.name}: {value!r} is not one of {', '.join(self.spec.values)}")
+            number: float = self.spec.values[value]
+        else:
+            number = (value - self.spec.offset) / self.spec.scale
+        if self.type == "f32":
+            data = struct.pack(">f", number)
+        else:
+            # Rounded down, so that a lease is never longer than was asked for.
+            whole = int(number + 1e-6)
+            low, high = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF)}.get(self.type, (-(2**31), 2**32 - 1))
+            if not low <= whole <= high:
+                raise ValueError(f"{self.name}: {value!r} does not fit {self.type}")
+            data = whole.to_bytes(2 * self.width, "big", signed=whole < 0)
+        if len(data) == 4:
+            data = bytes(data[i] for i in _ORDER[self.spec.words])
+        return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+
+
+class Profile:
+    """A checked profile with its channels expanded. Immutable by custom; shared by all devices of the model."""
+
+    __slots__ = ("actions", "channels", "file", "id", "line", "output", "points", "spec")
+
+    def __init__(self, id: str, file: str, spec: ProfileSpec) -> None:
+        self.id = id
+        self.file = file
+        self.spec = spec
+        self.line = spec.line
+        self.output = spec.output
+        self.actions = spec.actions
+        self.channels = spec.channels
+        self.points: dict[str, Point] = {}
+        for base, point in spec.points.items():
+            for channel in range(1, point.channels + 1) if point.channels else (None,):
+                one = Point(base, point, channel)
+                self.points[one.name] = one
+
+    def point(self, name: str, channel: int | None = None) -> Point:
+        """The point `name`, or its instance for `channel`. KeyError when there is none."""
+        found = self.points.get(name)
+        return found if found is not None else self.points[f"{name}_{channel}"]
+
+    def is_on(self, value: Value | None) -> bool | None:
+        """Whether this value of the output's state point means on; None when it is not known."""
+        if self.output is None or value is None:
+            return None
+        return value in self.output.on
+
+
+def load(path: Path) -> Profile:
+    """The profile in `path`; its id is the file's name without `.toml`."""
+    file = str(path)
+    spec = document.check(ProfileSpec, document.parse(document.read_text(path), file), file)
+    profile = Profile(path.stem, file, spec)
+    problems = list(_cross_check(profile))
+    if problems:
+        raise BadDocument(problems)
+    return profile
+
+
+def load_all(folder: Path) -> dict[str, Profile]:
+    """Every profile in a folder, by id; all problems of all files at once."""
+    found: dict[str, Profile] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            found[path.stem] = load(path)
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    if problems:
+        raise BadDocument(problems)
+    if not found:
+        raise BadDocument([Problem(str(folder), "folder", "no *.toml", "name the folder that holds the profiles")])
+    return found
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of a profile file."""
+    return ProfileSpec.model_json_schema(by_alias=True)
+
+
+def _cross_check(profile: Profile) -> list[Problem]:
+    """What the models cannot see alone: names that must exist, values that must fit."""
+    spec, out = profile.spec, []
+
+    def problem(key: str, value: object, remedy: str) -> None:
+        out.append(Problem(profile.file, key, value, remedy))
+
+    def known(key: str, name: str | None) -> list[Point]:
+        """The point or channel points of this name; a Problem when there are none."""
+        if name is None:
+            return []
+        points = [p for p in profile.points.values() if name in (p.base, p.name)]
+        if not points:
+            problem(key, name, f"no such point; points: {', '.join(spec.points)}")
+        return points
+
+    def fits(key: str, name: str | None, value: Scalar | None, args: frozenset[str]) -> None:
+        for point in known(key, name)[:1]:
+            if isinstance(value, str) and value.startswith("$"):
+                if value[1:] not in args:
+                    problem(key, value, f"no such argument; arguments: {', '.join('$' + a for a in sorted(args))}")
+            elif value is not None:
+                try:
+                    point.encode(value)
+                except ValueError as error:
+                    problem(key, value, str(error))
+
+    for name, point in spec.points.items():
+        key = f"points.{name}"
+        table = Table(point.at.partition(":")[0])
+        if point.write and table in {Table.INPUT, Table.DISCRETE}:
+            problem(f"{key}.write", point.write, f"{table} is read-only; drop `write`")
+        if table is Table.PULSE and point.readable:
+            problem(f"{key}.readable", True, "a pulse cannot be read back; set readable = false")
+        if point.poll_ms and not point.readable:
+            problem(f"{key}.poll_ms", point.poll_ms, "it is not readable; drop poll_ms")
+        if point.type in {"u32", "s32", "f32"} and table in {Table.COIL, Table.DISCRETE}:
+            problem(f"{key}.type", point.type, "a bit is a bool; drop `type`")
+        for ref, what in (("decimals_from", point.decimals_from),
+                          ("factor_from.point", point.factor_from.point if point.factor_from else None),
+                          ("valid_if.point", point.valid_if.point if point.valid_if else None)):
+            known(f"{key}.{ref}", what)
+        if point.channels and spec.channels and point.channels != spec.channels:
+            problem(f"{key}.channels", point.channels, f"the profile has {spec.channels}")
+    known("identity", spec.identity)
+    if spec.output:
+        known("output.state", spec.output.state)
+        known("output.lease", spec.output.lease)
+        known("output.limit", spec.output.limit)
+        for needed in ("activate", "cancel"):
+            if needed not in spec.actions:
+                problem("actions", list(spec.actions), f"a device with an output needs the action {needed!r}")
+        if spec.output.class_ is OutputClass.B and "renew" not in spec.actions:
+            problem("actions", list(spec.actions), "class B needs the action 'renew'")
+    for name, steps in spec.actions.items():
+        for n, step in enumerate(steps):
+            key = f"actions.{name}[{n}]"
+            fits(f"{key}.set", step.set, step.to, ARGUMENTS)
+            fits(f"{key}.expect", step.expect, step.is_, ARGUMENTS)
+            for target in known(key, step.set)[:1]:
+                if target.spec.write is None:
+                    problem(f"{key}.set", step.set, f"point {step.set} has no `write`; say level or trigger")
+        if sum(step.edge for step in steps) > 1:
+            problem(f"actions.{name}", "two edges", "mark one `set` as the edge")
+    for name, rule in spec.simulate.items():
+        key = f"simulate.{name}"
+        match rule:
+            case When():
+                known(f"{key}.when", rule.when)
+                for changed, value in rule.then.items():
+                    fits(f"{key}.then.{changed}", changed, value, frozenset({"value"}))
+            case Ramp():
+                known(f"{key}.ramp", rule.ramp)
+            case Wave():
+                known(f"{key}.wave", rule.wave)
+    for name, value in spec.initial.items():
+        fits(f"initial.{name}", name, value, frozenset())
+    return out
+
+
+ARGUMENTS = frozenset({"tone", "lease_s", "rest_s", "seconds", "text", "volume"})
+"""What a caller of an action may fill in: `$tone`, `$lease_s` (this lease), `$rest_s` (rest of the on-phase), ..."""

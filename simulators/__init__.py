@@ -1,0 +1,1 @@
+"""All the hardware, played from the same profiles that the gateway drives with."""
