@@ -302,11 +302,9 @@ def _cross_check(config: Config) -> list[Problem]:
         if bus is None:
             problem(f"{key}.bus", d.bus, f"no such bus; buses: {', '.join(buses)}")
         elif known is not None and bus.link.startswith("serial:"):
-            ours, theirs = (bus.baud, bus.parity, bus.stop_bits), (known.line.baud, known.line.parity, known.line.stop_bits)
             if bus.parity != known.line.parity:
-                problem(f"{key}.profile", d.profile,
-                        f"speaks {theirs[0]} 8{theirs[1]}{theirs[2]}, bus {bus.id} {ours[0]} 8{ours[1]}{ours[2]};"
-                        " put it on a line of its own parity or set the unit's")
+                problem(f"{key}.profile", d.profile, f"speaks parity {known.line.parity}, bus {bus.id} {bus.parity};"
+                        " put it on a line of its own parity, or set the unit's")
         if (d.bus, d.unit) in at:
             problem(f"{key}.unit", d.unit, f"already {at[d.bus, d.unit]}'s on bus {d.bus}; give it another")
         at[d.bus, d.unit] = d.id

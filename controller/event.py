@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from controller.signal import Timeline
-from controller.wire import Evidence, Mode, Stage
+from controller.wire import Event, Evidence, Mode, Receipt, Stage
 from firmware_bridge.reading import Value
 
 
@@ -223,3 +223,22 @@ class Gone:
     """A local client hung up."""
 
     client: int
+
+
+# Between orders, session and their shells.
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the hub, durably and in sequence. The message's `seq` is a blank (0) that the session fills."""
+
+    message: Receipt | Event
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A named degraded mode (NO-JOURNAL, NO-TIME, CLOCK-ASSUMED, NO-FEEDBACK ...) begins or ends."""
+
+    mode: str
+    on: bool
+    why: str = ""
