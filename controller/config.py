@@ -301,10 +301,9 @@ def _cross_check(config: Config) -> list[Problem]:
         bus = buses.get(d.bus)
         if bus is None:
             problem(f"{key}.bus", d.bus, f"no such bus; buses: {', '.join(buses)}")
-        elif known is not None and bus.link.startswith("serial:"):
-            if bus.parity != known.line.parity:
-                problem(f"{key}.profile", d.profile, f"speaks parity {known.line.parity}, bus {bus.id} {bus.parity};"
-                        " put it on a line of its own parity, or set the unit's")
+        elif known is not None and bus.link.startswith("serial:") and bus.parity != known.line.parity:
+            problem(f"{key}.profile", d.profile, f"speaks parity {known.line.parity}, bus {bus.id} {bus.parity};"
+                    " put it on a line of its own parity, or set the unit's")
         if (d.bus, d.unit) in at:
             problem(f"{key}.unit", d.unit, f"already {at[d.bus, d.unit]}'s on bus {d.bus}; give it another")
         at[d.bus, d.unit] = d.id
