@@ -1,0 +1,16 @@
+# Thin: every word is `python3 tools/dev.py WORD`, which also works where make is missing.
+# Arguments: make test ARGS="tests/hub -k report"; make demo ARGS=--help.
+PYTHON ?= python3
+DEV = $(PYTHON) tools/dev.py
+
+help:
+	@$(DEV) --help
+
+setup demo test check bench states schema lock:
+	@$(DEV) $@ $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build run *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup demo test check bench states schema lock clean
