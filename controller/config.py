@@ -205,37 +205,11 @@ class Config:
         return siren.area or self.area
 
 
-def override(data: dict[str, Any], settings: list[str], file: str) -> None:
-    """Apply `--set key.key=value` to a parsed document: a number, true or false where it reads as one, else text.
-
-    A list item is named by its id: `bus[line-1].link=tcp:...`.
-    """
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        here: Any = data
-        parts = [p for p in re.split(r"\.|(\[[^\]]+\])", key) if p]
-        if not equals or not parts:
-            raise BadDocument([Problem(file, "--set", setting, "say key.key=value")])
-        for part in parts[:-1]:
-            if part.startswith("["):
-                here = next((i for i in here if isinstance(i, dict) and i.get("id") == part[1:-1]), None)
-            else:
-                here = here.setdefault(part, {}) if isinstance(here, dict) else None
-            if here is None:
-                raise BadDocument([Problem(file, f"--set {key}", part, "no such part of the file")])
-        value: object = text
-        if re.fullmatch(r"-?\d+", text):
-            value = int(text)
-        elif text in ("true", "false"):
-            value = text == "true"
-        here[parts[-1]] = value
-
-
 def load(path: Path, settings: list[str] | None = None) -> Config:
     """The gateway of `path` with the profiles and signals it names; BadDocument carries every problem found."""
     file = str(path)
     data = document.parse(document.read_text(path), file)
-    override(data, settings or [], file)
+    document.override(data, settings or [], file)
     problems: list[Problem] = []
     spec: GatewayFile | None = None
     try:

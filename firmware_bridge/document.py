@@ -7,7 +7,7 @@ name the file, the key, the value and the remedy.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -44,6 +44,37 @@ def parse(text: str, file: str) -> dict[str, Any]:
         found = re.search(r"\(at (.*)\)", str(error))
         place = found[1] if found else "the file"
         raise BadDocument([Problem(file, place, str(error), "mend the TOML syntax (toml.io)")]) from None
+
+
+def override(data: dict[str, Any], settings: Sequence[str], file: str) -> None:
+    """Apply `--set key.key=value` to a parsed document: a number, true or false where it reads as one, else text.
+
+    A list item is named by its id: `bus[line-1].link=tcp:...`.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        here: Any = data
+        parts = [p for p in re.split(r"\.|(\[[^\]]+\])", key) if p]
+        if not equals or not parts:
+            raise BadDocument([Problem(file, "--set", setting, "say key.key=value")])
+        for part in parts[:-1]:
+            if part.startswith("["):
+                items = here if isinstance(here, list) else []
+                here = next((i for i in items if isinstance(i, dict) and i.get("id") == part[1:-1]), None)
+            else:
+                here = here.setdefault(part, {}) if isinstance(here, dict) else None
+            if here is None:
+                raise BadDocument([Problem(file, f"--set {key}", part, "no such part of the file")])
+        if not isinstance(here, dict) or parts[-1].startswith("["):
+            raise BadDocument([Problem(file, f"--set {key}", parts[-1], "no key; name one inside it")])
+        value: object = text
+        if re.fullmatch(r"-?\d+", text):
+            value = int(text)
+        elif re.fullmatch(r"-?\d+\.\d+", text):
+            value = float(text)
+        elif text in ("true", "false"):
+            value = text == "true"
+        here[parts[-1]] = value
 
 
 def check(model: type[ModelT], data: dict[str, Any], file: str) -> ModelT:
