@@ -236,6 +236,20 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class SayAgain:
+    """Publish the stored receipts of this order once more, as they were: the same id gets the same answer."""
+
+    order: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """How each bus does, for the next health message: bus id -> figures."""
+
+    buses: Mapping[str, Mapping[str, float | int | str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded:
     """A named degraded mode (NO-JOURNAL, NO-TIME, CLOCK-ASSUMED, NO-FEEDBACK ...) begins or ends."""
 

@@ -291,6 +291,14 @@ class Health(Message):
     buses: dict[str, dict[str, float | int | str]] = {}
 
 
+class Again(Message):
+    """A hub's wish to have these receipts and events once more. Unsigned: it asks for nothing but repetition."""
+
+    v: Literal[1] = 1
+    first: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    last: Annotated[int, Field(ge=1, le=2**53 - 1)]
+
+
 # Topics.
 
 
@@ -310,20 +318,31 @@ def gateway_topic(gateway: str, stop: bool) -> str:
     return f"{ROOT}/g/{gateway}/{'stop' if stop else 'order'}"
 
 
+def again_topic(gateway: str) -> str:
+    """Where the hub asks a gateway for sequence numbers it has not seen (`Again`)."""
+    return f"{ROOT}/g/{gateway}/again"
+
+
+def echo_topic(client: str) -> str:
+    """What a client publishes to itself, to know that it is still heard and still hears."""
+    return f"{ROOT}/g/{client}/echo"
+
+
 def hub_topic(hub: str, what: Literal["submit", "taken"]) -> str:
     """Between an operator's client and the resident hub: signed orders to send, and the hub's word that it has them."""
     return f"{ROOT}/h/{hub}/{what}"
 
 
 def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
-    """The exact filters of a gateway: itself and its five ancestors, stop before order."""
+    """The exact filters of a gateway: itself and its five ancestors, stop before order; then the hub's `again`."""
     levels = area.split("/")
     areas = ["/".join(levels[: n + 1]) for n in range(len(levels))]
-    return tuple(
+    orders = (
         topic
         for stop in (True, False)
         for topic in (gateway_topic(gateway, stop), *(order_topic(a, stop) for a in areas))
     )
+    return (*orders, again_topic(gateway))
 
 
 # Bytes.
