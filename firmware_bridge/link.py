@@ -1,0 +1,352 @@
+"""The open port of one bus: bytes in, bytes out, and a frame at its ordered instant.
+
+`Link` opens a serial line, a Modbus TCP endpoint or an RTU tunnel through TCP, feeds LinkUp, Received and LinkDown,
+and opens again by itself when the port goes away. It refuses to know what the bytes mean, how long a unit may
+take, and what a siren is.
+
+Nothing here waits. The port is non-blocking, a full output buffer is an error, and `feed` is only ever called from
+the event loop, never from inside `send`, `reopen` or `close`: what those find out comes back as an event.
+
+Edges are written by one timer thread for all links of the process, so that a busy event loop does not make a siren
+late, and so that sirens on several lines that start together cost one wake-up and not one race for the interpreter
+each. The thread sleeps on a timerfd set to absolute CLOCK_MONOTONIC: measured here 50 us nearer to the instant than
+`clock_nanosleep` (no timer slack), and an earlier edge, or a recall, reaches the sleeper, which a sleeping
+`clock_nanosleep` would not hear. It never spins.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import serial
+
+from controller.config import BusSection
+from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received
+
+READ_BYTES = 4096
+"""At most this much from one wake-up: a talker that never stops must not hold the loop."""
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 2.0
+"""Back-off of opening again. An adapter takes about a second to enumerate; a technician waits two, not ten."""
+CONNECT_S = 3.0
+"""A TCP endpoint that has not answered by now is off, or a firewall swallows what we send."""
+KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_TRIES = 5, 2, 3
+"""A peer that lost its power is noticed in about 11 s even when nothing is sent."""
+UNSENT_MS = 5_000
+"""TCP gives up on bytes nobody acknowledged: an order must not leave ten minutes later."""
+
+_PARITY = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
+
+
+def now_us() -> int:
+    """The time base of the whole gateway: integer microseconds of CLOCK_MONOTONIC."""
+    return time.monotonic_ns() // 1000
+
+
+class Link:
+    """One bus's port. `folder` is what a relative serial path is relative to (the folder of `gateway.toml`)."""
+
+    def __init__(self, bus: BusSection, feed: Callable[[BusEvent], None], folder: Path = Path()) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._folder = folder
+        self._port: _Port | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin: from now on the port is open, or being opened again. Call it on the running loop, once."""
+        assert self._keeper is None, "a link is opened once"
+        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self._bus.id}")
+
+    def send(self, data: bytes, at_us: int | None = None) -> None:
+        """Write `data` now, or prepare it for `at_us`. Either supersedes what is prepared; empty only recalls it.
+
+        With the port closed it is dropped: the bus has been told, or is about to be.
+        """
+        if self._port is not None:
+            self._port.send(data, at_us)
+
+    def reopen(self) -> None:
+        """Close the port and open it again."""
+        if self._port is not None:
+            self._port.lost("closed to be opened again")
+
+    def close(self) -> None:
+        """End. A prepared frame is recalled; nothing is fed any more."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+
+    async def _keep(self) -> None:
+        """Open, tell, wait for the end, tell, and again with back-off."""
+        loop = asyncio.get_running_loop()
+        retry_s, said = FIRST_RETRY_S, ""
+        while True:
+            try:
+                fd, shut = await self._open()
+            except (OSError, ValueError, termios.error) as error:
+                # ValueError is pyserial's word for a baud rate the port cannot do; termios.error is no OSError.
+                why = str(error) or type(error).__name__
+                if why != said:
+                    said = why
+                    self._feed(LinkDown(self._bus.id, why))
+            else:
+                self._port = port = _Port(fd, shut, loop, self._received, echo=self._bus.echo)
+                opened_us, said = now_us(), ""
+                self._feed(LinkUp(self._bus.id))
+                why = await port.gone
+                self._port = None
+                port.close()
+                self._feed(LinkDown(self._bus.id, why))
+                if now_us() - opened_us > LAST_RETRY_S * 1e6:
+                    retry_s = FIRST_RETRY_S
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    async def _open(self) -> tuple[int, Callable[[], None]]:
+        """A non-blocking file descriptor to read and write, and how to shut it."""
+        kind, _, where = self._bus.link.partition(":")
+        if kind == "serial":
+            return _open_serial(self._bus, str(self._folder / where))
+        host, _, number = where.rpartition(":")
+        return await _open_tcp(host, int(number))
+
+    def _received(self, data: bytes) -> None:
+        self._feed(Received(self._bus.id, data))
+
+
+def _open_serial(bus: BusSection, path: str) -> tuple[int, Callable[[], None]]:
+    port = serial.Serial(path, bus.baud, parity=_PARITY[bus.parity], stopbits=bus.stop_bits,
+                         timeout=0, write_timeout=0, exclusive=True)
+
+    def shut() -> None:
+        with contextlib.suppress(OSError, termios.error):
+            # Or closing waits, up to 30 s, for bytes that an unplugged or stuck line will never take.
+            port.reset_output_buffer()
+        with contextlib.suppress(OSError):
+            port.close()
+
+    return port.fileno(), shut
+
+
+async def _open_tcp(host: str, number: int) -> tuple[int, Callable[[], None]]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+            family, kind, protocol, _, address = found[0]
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY_S)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_TRIES)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_MS)
+                await loop.sock_connect(connection, address)
+            except BaseException:
+                connection.close()
+                raise
+    except TimeoutError:
+        raise OSError(f"{host}:{number} did not answer within {CONNECT_S:g} s") from None
+    return connection.fileno(), connection.close
+
+
+class _Port:
+    """One opening of a port. `gone` is why it ended; a later opening is another object, so nothing is mixed up."""
+
+    def __init__(self, fd: int, shut: Callable[[], None], loop: asyncio.AbstractEventLoop,
+                 received: Callable[[bytes], None], echo: bool) -> None:
+        self.gone: asyncio.Future[str] = loop.create_future()
+        self._fd = fd
+        self._shut = shut
+        self._loop = loop
+        self._received = received
+        self._echo = _Echo() if echo else None
+        # Guards `_open` and `_prepared`: exactly one of written, superseded and recalled happens to a frame, and the
+        # thread never writes to a number that has become another file's.
+        self._lock = threading.Lock()
+        self._open = True
+        self._prepared: tuple[int, bytes] | None = None
+        loop.add_reader(fd, self._readable)
+
+    def send(self, data: bytes, at_us: int | None) -> None:
+        with self._lock:
+            self._prepared = None
+            if not self._open or not data:
+                return
+            if at_us is None or at_us <= now_us():
+                self._write(data)
+            else:
+                self._prepared = at_us, data
+                _timer().wake(self, at_us)
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            self._prepared = None
+            self._loop.remove_reader(self._fd)
+            self._shut()
+
+    def lost(self, why: str) -> None:
+        """This opening is over; said on the loop, once."""
+        try:
+            self._loop.call_soon_threadsafe(self._lost, why)
+        except RuntimeError:
+            pass  # The loop is closed: the process ends, and nobody is there to be told.
+
+    def _lost(self, why: str) -> None:
+        if not self.gone.done():
+            self._loop.remove_reader(self._fd)
+            self.gone.set_result(why)
+
+    def due(self) -> None:
+        """On the timer thread: write what is prepared, unless it was recalled, or superseded by a later instant."""
+        with self._lock:
+            if self._prepared is not None and self._prepared[0] <= now_us():
+                _, data = self._prepared
+                self._prepared = None
+                self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Under the lock."""
+        if self._echo is not None:
+            self._echo.sent(data)
+        try:
+            written = os.write(self._fd, data)
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            self.lost(_told(error))
+            return
+        if written < len(data):
+            self.lost(f"output buffer full: {written} of {len(data)} bytes taken")
+
+    def _readable(self) -> None:
+        if self.gone.done():
+            return
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(_told(error))
+            return
+        if not data:
+            # A terminal with VMIN = 0 also reads nothing when somebody flushed it; only a hang-up stays readable.
+            if self._over():
+                self._lost("hung up: unplugged, or closed by the other end")
+            return
+        if self._echo is not None:
+            with self._lock:
+                data = self._echo.strip(data)
+        if data:
+            self._received(data)
+
+    def _over(self) -> bool:
+        """Whether a port that was readable and had nothing is at its end."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def _told(error: OSError) -> str:
+    return f"{error.strerror or error} (errno {error.errno})"
+
+
+class _Echo:
+    """Takes out of what is heard what the adapter repeats of our own frame: the whole frame, or nothing."""
+
+    def __init__(self) -> None:
+        self._expected = b""
+        self._held = b""
+
+    def sent(self, data: bytes) -> None:
+        self._expected, self._held = data, b""
+
+    def strip(self, data: bytes) -> bytes:
+        if not self._expected:
+            return data
+        heard = self._held + data
+        if heard.startswith(self._expected):
+            rest = heard[len(self._expected):]
+            self._expected = self._held = b""
+            return rest
+        if self._expected.startswith(heard):
+            self._held = heard
+            return b""
+        # Not our frame: it was hurt on the wire, or this adapter does not repeat. The bus judges it.
+        self._expected = self._held = b""
+        return heard
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long)]
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = [("it_interval", _Timespec), ("it_value", _Timespec)]
+
+
+_TFD_TIMER_ABSTIME = 1
+
+
+class _Timer:
+    """Wakes ports at instants of CLOCK_MONOTONIC, on a thread of its own, never early. One instant a port."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._lock = threading.Lock()
+        self._at_us: dict[_Port, int] = {}
+        threading.Thread(target=self._run, name="edges", daemon=True).start()
+
+    def wake(self, port: "_Port", at_us: int) -> None:
+        """Call `port.due` at `at_us`; takes the place of an earlier wish of this port."""
+        with self._lock:
+            self._at_us[port] = at_us
+            self._set()
+
+    def _set(self) -> None:
+        """Set the timer to the first instant (under the lock); one in the past fires at once, none disarms."""
+        first_us = min(self._at_us.values(), default=0)
+        when = _Itimerspec(_Timespec(0, 0), _Timespec(first_us // 1_000_000, first_us % 1_000_000 * 1000))
+        if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(when), None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def _run(self) -> None:
+        while True:
+            os.read(self._fd, 8)
+            with self._lock:
+                now = now_us()
+                ports = sorted((p for p, at in self._at_us.items() if at <= now), key=self._at_us.__getitem__)
+                for port in ports:
+                    del self._at_us[port]
+                self._set()
+            for port in ports:
+                port.due()
+
+
+_the_timer: _Timer | None = None
+
+
+def _timer() -> _Timer:
+    """The process's timer thread, started by the first prepared frame."""
+    global _the_timer
+    if _the_timer is None:
+        _the_timer = _Timer()
+    return _the_timer

@@ -1,0 +1,299 @@
+"""A link on a real pty or socket: what goes out when, what comes in, and what happens when the port goes away."""
+
+import asyncio
+import os
+import socket
+import time
+import tty
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from controller.config import BusSection
+from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received
+from firmware_bridge.link import Link, now_us
+
+PATIENCE_S = 10.0
+"""Longest wait for something that must happen; the machine under the tests may be starved for seconds."""
+
+
+class Line:
+    """The far end of a pty that has a stable path, like an adapter under /dev/serial/by-path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plug()
+
+    def plug(self) -> None:
+        self.fd, slave = os.openpty()
+        tty.setraw(slave)
+        self.name = os.ttyname(slave)
+        os.set_blocking(self.fd, False)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(self.name)
+        self.slave = slave
+
+    def unplug(self) -> None:
+        os.close(self.slave)
+        os.close(self.fd)
+
+    async def heard(self, count: int) -> bytes:
+        """The next `count` bytes the link sent."""
+        got = b""
+
+        async def gather() -> bytes:
+            nonlocal got
+            while len(got) < count:
+                try:
+                    got += os.read(self.fd, count - len(got))
+                except BlockingIOError:
+                    await asyncio.sleep(0.002)
+            return got
+
+        return await asyncio.wait_for(gather(), PATIENCE_S)
+
+    def silent(self) -> bool:
+        try:
+            return os.read(self.fd, 100) == b""
+        except BlockingIOError:
+            return True
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Line:
+    return Line(tmp_path / "line")
+
+
+def bus(where: str, **more: object) -> BusSection:
+    return BusSection(id="b", link=where, **more)  # type: ignore[arg-type]
+
+
+class Events(list[BusEvent]):
+    async def until(self, wanted: Callable[[list[BusEvent]], bool]) -> None:
+        async def poll() -> None:
+            while not wanted(self):
+                await asyncio.sleep(0.002)
+
+        await asyncio.wait_for(poll(), PATIENCE_S)
+
+    async def up(self, times: int = 1) -> None:
+        await self.until(lambda seen: sum(isinstance(e, LinkUp) for e in seen) == times)
+
+    @property
+    def bytes(self) -> bytes:
+        return b"".join(e.data for e in self if isinstance(e, Received))
+
+    @property
+    def whys(self) -> list[str]:
+        return [e.why for e in self if isinstance(e, LinkDown)]
+
+
+@asynccontextmanager
+async def linked(section: BusSection, folder: Path = Path()) -> AsyncIterator[tuple[Link, Events]]:
+    events = Events()
+    link = Link(section, events.append, folder)
+    link.open()
+    try:
+        yield link, events
+    finally:
+        link.close()
+        told = len(events)
+        await asyncio.sleep(0)
+        assert len(events) == told, "a closed link feeds nothing"
+
+
+async def test_bytes_pass_both_ways(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path.name}"), line.path.parent) as (link, events):
+        await events.up()
+        link.send(b"\x01\x03\x00\xff\x11\x13\x0a\x0d")
+        assert await line.heard(8) == b"\x01\x03\x00\xff\x11\x13\x0a\x0d"
+        os.write(line.fd, bytes(range(256)))
+        await events.until(lambda _: len(events.bytes) == 256)
+        assert events.bytes == bytes(range(256))
+        assert events[0] == LinkUp("b")
+
+
+@pytest.mark.parametrize(("parity", "stop_bits", "baud"), [("E", 1, 19200), ("O", 2, 4800), ("N", 2, 115200)])
+async def test_every_character_format_opens(line: Line, parity: str, stop_bits: int, baud: int) -> None:
+    section = bus(f"serial:{line.path}", parity=parity, stop_bits=stop_bits, baud=baud)
+    async with linked(section) as (link, events):
+        await events.up()
+        link.send(b"abc")
+        assert await line.heard(3) == b"abc"
+
+
+async def test_a_prepared_frame_is_not_written_before_its_instant(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        for _ in range(5):
+            at = now_us() + 60_000
+            link.send(b"edge", at)
+            assert await line.heard(4) == b"edge"
+            assert now_us() >= at
+
+
+async def test_a_prepared_frame_is_written_while_the_loop_is_busy(line: Line) -> None:
+    """The reason for the thread: an edge does not wait for our own work."""
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        link.send(b"edge", now_us() + 20_000)
+        end = now_us() + 10_000_000
+        got = b""
+        while not got and now_us() < end:
+            try:
+                got = os.read(line.fd, 4)
+            except BlockingIOError:
+                time.sleep(0.001)
+        assert got == b"edge", "written although the loop never ran"
+
+
+async def test_a_newer_send_supersedes_and_an_empty_one_recalls(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        at = now_us() + 500_000
+        link.send(b"old!", at)
+        link.send(b"new!", at + 50_000)
+        assert await line.heard(4) == b"new!"
+        assert now_us() >= at + 50_000
+
+        link.send(b"late", now_us() + 5_000_000)
+        link.send(b"soon", now_us() + 30_000)
+        assert await line.heard(4) == b"soon"
+
+        at = now_us() + 500_000
+        link.send(b"gone", at)
+        link.send(b"")
+        link.send(b"stop")
+        assert await line.heard(4) == b"stop"
+        link.send(b"gone", at)
+        link.send(b"now!")
+        assert await line.heard(4) == b"now!"
+        while now_us() < at + 200_000:
+            await asyncio.sleep(0.02)
+        assert line.silent()
+
+
+async def test_written_or_recalled_but_never_half(line: Line) -> None:
+    """A recall that races with the instant: the frame is on the wire whole, or not at all, and the next one follows."""
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        written = recalled = 0
+        for n in range(200):
+            at = now_us() + 300
+            link.send(b"EDGE", at)
+            while now_us() < at - 100 + n:
+                pass
+            link.send(b"")
+            link.send(b"|")
+            said = await line.heard(1)
+            if said == b"E":
+                assert await line.heard(4) == b"DGE|"
+                written += 1
+            else:
+                assert said == b"|"
+                recalled += 1
+        assert written + recalled == 200
+
+
+async def test_an_instant_in_the_past_is_now(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        link.send(b"past", now_us() - 1)
+        assert await line.heard(4) == b"past"
+
+
+async def test_unplugged_is_told_and_the_same_path_is_opened_again(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        link.send(b"never", now_us() + 200_000)
+        line.unplug()
+        await events.until(lambda seen: isinstance(seen[-1], LinkDown))
+        line.path.unlink()
+        link.send(b"nobody hears this")
+        await events.until(lambda seen: len(events.whys) == 2)
+        assert "No such file" in events.whys[1]
+        line.plug()
+        await events.up(2)
+        link.send(b"back")
+        assert await line.heard(4) == b"back", "and nothing of what was prepared before"
+        assert len(events.whys) == 2, "a reason is told once, not at every try"
+
+
+async def test_a_port_is_ours_alone(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (_, events):
+        await events.up()
+        async with linked(bus(f"serial:{line.path}")) as (_, second):
+            await second.until(lambda seen: bool(second.whys))
+            assert not any(isinstance(e, LinkUp) for e in second)
+            assert "lock" in second.whys[0]
+
+
+async def test_reopen_closes_and_opens(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        link.reopen()
+        assert len(events) == 1, "told by the loop, not from inside reopen"
+        await events.up(2)
+        assert events.whys == ["closed to be opened again"]
+
+
+async def test_a_full_output_buffer_is_an_error(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}")) as (link, events):
+        await events.up()
+        for _ in range(1000):
+            link.send(bytes(256))
+        await events.until(lambda seen: bool(events.whys))
+        assert "output buffer full" in events.whys[0]
+
+
+async def test_own_echo_is_taken_out(line: Line) -> None:
+    async with linked(bus(f"serial:{line.path}", echo=True)) as (link, events):
+        await events.up()
+        link.send(b"\x01\x05\x00\x00\xff\x00\x8c\x3a")
+        echo = await line.heard(8)
+        os.write(line.fd, echo[:3])
+        await asyncio.sleep(0.02)
+        os.write(line.fd, echo[3:] + echo)
+        await events.until(lambda _: len(events.bytes) >= 8)
+        assert events.bytes == echo, "the reply that looks like its request remains"
+        link.send(b"abcd")
+        await line.heard(4)
+        os.write(line.fd, b"abX!")
+        await events.until(lambda _: len(events.bytes) >= 12)
+        assert events.bytes[8:] == b"abX!", "what was not our frame is passed on whole"
+
+
+async def test_tcp_refused_is_tried_again_until_it_answers() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with linked(bus(f"tcp:127.0.0.1:{port}")) as (link, events):
+        await events.until(lambda _: bool(events.whys))
+        assert len(events.whys) == 1
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await heard.put(await reader.read(100))
+            writer.write(b"answer")
+            await reader.read(100)
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
+            await events.up()
+            link.send(b"ask")
+            assert await asyncio.wait_for(heard.get(), PATIENCE_S) == b"ask"
+            await events.until(lambda _: events.bytes == b"answer")
+            link.send(b"hang up")
+            await events.until(lambda _: len(events.whys) == 2)
+            assert "hung up" in events.whys[1]
+            await events.up(2)
+            server.close()
+
+
+async def test_a_path_that_is_no_terminal_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no terminal")
+    async with linked(bus("serial:file"), tmp_path) as (_, events):
+        await events.until(lambda _: bool(events.whys))
+        assert not any(isinstance(e, LinkUp) for e in events)
