@@ -75,7 +75,8 @@ def run() -> int:
             print(f"  {name:8}{manual}")
         return 0
     if words[0] not in COMMANDS:
-        raise Stop(f"{words[0]!r} is none of: {', '.join(COMMANDS)}", f"没有 {words[0]!r} 这个命令；可用：{'、'.join(COMMANDS)}")
+        raise Stop(f"{words[0]!r} is none of: {', '.join(COMMANDS)}",
+                   f"没有 {words[0]!r} 这个命令；可用：{'、'.join(COMMANDS)}")
     os.chdir(ROOT)
     return COMMANDS[words[0]][0](words[1:])
 
@@ -133,8 +134,8 @@ def make_venv() -> None:
 
 
 def outside_python() -> str:
-    """The python to build with: this one, or what it was made from when it is .venv's own."""
-    if Path(sys.prefix) == VENV:
+    """The python to build with: this one, or, inside some environment, the one that was made from."""
+    if sys.prefix != sys.base_prefix:
         return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
     return sys.executable
 
