@@ -21,7 +21,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class Document(BaseModel):
     """Base of every model of a document: frozen, and an unknown key is an error, not a wish."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, use_attribute_docstrings=True)
 
 
 def read_text(path: Path) -> str:

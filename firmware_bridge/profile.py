@@ -98,7 +98,7 @@ class PointSpec(Document):
     """Names of the codes, where the value is one of a set."""
     low: float | None = None
     high: float | None = None
-    """Physical range in `unit`; outside it the reading is BAD."""
+    """Physical range in `unit`: outside it a reading is BAD, and a write is refused before it leaves."""
     invalid: tuple[int, ...] = ()
     """Raw values that mean 'no value'."""
     valid_if: Condition | None = None
@@ -307,7 +307,10 @@ class Point:
         return struct.unpack(_FORMAT[self.type], data)[0]  # type: ignore[no-any-return]
 
     def encode(self, value: Value) -> tuple[int, ...]:
-        """The raw bits or registers that mean `value`; ValueError says what is allowed."""
+        """The raw bits or registers that mean `value`; ValueError says what is allowed.
+
+        Only a point that we write is held to `low` and `high`: a simulator must be able to show a bad reading.
+        """
         if self.table is Table.COIL or self.type == "bool":
             if not isinstance(value, (bool, int)):
                 raise ValueError(f"{self.name}: {value!r} is not true or false")
@@ -327,6 +330,13 @@ class Point:
             if not low <= whole <= high:
                 raise ValueError(f"{self.name}: {value!r} does not fit {self.type}")
             data = whole.to_bytes(2 * self.width, "big", signed=whole < 0)
+            number = whole
+        if self.spec.write and not isinstance(value, str):
+            # Judged as it will be written: 0.5 s cut to 0 would be "never" on a head whose limit it is.
+            meant = number * self.spec.scale + self.spec.offset
+            least, most = self.spec.low, self.spec.high
+            if (least is not None and meant < least - 1e-6) or (most is not None and meant > most + 1e-6):
+                raise ValueError(f"{self.name}: {value!r} is outside {least} to {most} {self.spec.unit}".rstrip())
         if len(data) == 4:
             data = bytes(data[i] for i in _ORDER[self.spec.words])
         return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
@@ -357,10 +367,16 @@ class Profile:
         return found if found is not None else self.points[f"{name}_{channel}"]
 
     def is_on(self, value: Value | None) -> bool | None:
-        """Whether this value of the output's state point means on; None when it is not known."""
+        """Whether this value of the output's state point means on; None when it is not known.
+
+        A code that the profile has no name for is not known: it must not pass for off.
+        """
         if self.output is None or value is None:
             return None
-        return value in self.output.on
+        if value in self.output.on:
+            return True
+        named = next(p.spec.values for p in self.points.values() if self.output.state in (p.base, p.name))
+        return None if named and not isinstance(value, str) else False
 
 
 def load(path: Path) -> Profile:
