@@ -1,0 +1,520 @@
+"""One line or TCP endpoint, and its one master: which request goes next, and what came of it.
+
+Stop before order before read-back before poll. A poll that waits for its answer gives way to an order as soon as
+its unit has had the time it usually takes. An edge, a write with an ordered instant, has the line to itself:
+nothing begins that could not end before it, and the prepared frame is handed to the link ahead of time. A
+transaction ends in exactly one outcome. A trigger write is on the wire at most once.
+
+On RTU one request is out at a time and answers are matched by unit, function, length, echo and CRC, and by the
+time the octets must have taken; on TCP several may be out, matched by transaction id as well. What is known of
+each unit is in `unit.py`. It refuses to know what a point, a device or a siren is.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from firmware_bridge import modbus
+from firmware_bridge.errors import Malformed
+from firmware_bridge.event import (
+    BusEffect,
+    BusEvent,
+    Expired,
+    Finished,
+    LinkDown,
+    LinkLost,
+    LinkUp,
+    Outcome,
+    Priority,
+    Read,
+    Received,
+    Refused,
+    Reopen,
+    Send,
+    Silent,
+    Skipped,
+    Submit,
+    Transaction,
+    Withdraw,
+    Withdrawn,
+    Write,
+)
+from firmware_bridge.machine import MS, S, Woken, earliest
+from firmware_bridge.queue import Queue
+from firmware_bridge.unit import Standing, Unit
+
+LEAD_US = 60 * MS
+"""An edge's frame is with the link this long before its instant: more than our loop is ever late."""
+RECALL_GUARD_US = 1 * MS
+"""A prepared frame nearer than this to its instant may already be on its way: it is not recalled."""
+QUEUE_LIMIT = 256
+"""Transactions waiting on one bus. A gateway has tens of points; more waiting means nobody is served."""
+BUFFER_LIMIT = 512
+"""Octets kept of a line that says nothing valid: two of the longest frames."""
+GARBLED_US = 50 * MS
+"""After as many octets as the answer has, and this much silence, no answer is in them (USB adapters chunk by 16 ms)."""
+PROBE_SHARE = 10
+"""Probes of demoted units take at most one part in this many of the line's time."""
+REOPEN_AFTER_US = 5 * S
+REOPEN_EVERY_US = 30 * S
+"""The link is opened anew when every unit has been silent this long, and not more often than this."""
+WIRE_TOLERANCE = 0.9
+"""Octets cannot come faster than the line carries them; a baud generator may be a few percent off."""
+
+
+class State(Enum):
+    """What the line is doing.
+
+    DOWN: the link is not open; whatever is submitted ends as LinkLost at once.
+
+    IDLE: nothing is out. The line may still be in the silence that must follow a frame (3.5 characters).
+
+    PREPARED: a frame is with the link and its instant has not come. It can be recalled until just before.
+
+    AWAITING: at least one request is on the wire and its answer, or its time-out, is to come.
+    """
+
+    DOWN = "down"
+    IDLE = "idle"
+    PREPARED = "prepared"
+    AWAITING = "awaiting"
+
+
+TRANSITIONS: dict[tuple[State, str], State] = {
+    (State.DOWN, "link up"): State.IDLE,
+    (State.IDLE, "link up"): State.IDLE,
+    (State.PREPARED, "link up"): State.IDLE,
+    (State.AWAITING, "link up"): State.IDLE,
+    (State.DOWN, "link down"): State.DOWN,
+    (State.IDLE, "link down"): State.DOWN,
+    (State.PREPARED, "link down"): State.DOWN,
+    (State.AWAITING, "link down"): State.DOWN,
+    (State.IDLE, "send"): State.AWAITING,
+    (State.AWAITING, "send"): State.AWAITING,
+    (State.IDLE, "prepare"): State.PREPARED,
+    (State.AWAITING, "prepare"): State.PREPARED,
+    (State.PREPARED, "instant"): State.AWAITING,
+    (State.PREPARED, "recall, none out"): State.IDLE,
+    (State.PREPARED, "recall, some out"): State.AWAITING,
+    (State.AWAITING, "last ended"): State.IDLE,
+}
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a bus has seen since start; for health reports and benches."""
+
+    sent: int = 0
+    answered: int = 0
+    refused: int = 0
+    silent: int = 0
+    garbled: int = 0
+    foreign: int = 0
+    early: int = 0
+    late: int = 0
+    preempted: int = 0
+    probes: int = 0
+    sentinels: int = 0
+    busy_us: int = 0
+
+
+@dataclass(slots=True)
+class Flight:
+    """A request that is out, or prepared."""
+
+    transaction: Transaction
+    sent_us: int
+    request_us: int
+    """Time of the request on the wire."""
+    reply_us: int
+    give_up_us: int
+    sentinel: bool = False
+    preempted: bool = False
+
+    @property
+    def asked_us(self) -> int:
+        """When the unit had the whole request."""
+        return self.sent_us + self.request_us
+
+
+class Bus:
+    """The machine of one bus.
+
+    `baud` None means TCP framing; otherwise RTU, also through a TCP tunnel. `char_bits` is start, data, parity
+    and stop bits together. `in_flight` is how many requests a TCP endpoint takes at once.
+    """
+
+    def __init__(self, id: str, baud: int | None, char_bits: int = 10, in_flight: int = 1) -> None:
+        assert in_flight == 1 or baud is None, "RTU has one request out at a time"
+        self.id = id
+        self.state = State.DOWN
+        self.counters = Counters()
+        self.units: dict[int, Unit] = {}
+        self._char_us = 0.0 if baud is None else char_bits * 1e6 / baud
+        # Serial Line V1.02, 2.5.1.1: 3.5 characters, fixed at 1.75 ms above 19200 baud.
+        self._silence_us = 0 if baud is None else round(max(3.5 * self._char_us, 1750))
+        self._tcp = baud is None
+        self._in_flight = in_flight
+        self._queue = Queue()
+        self._flights: dict[int, Flight] = {}
+        self._tid = 0
+        self._buffer = b""
+        self._free_us = 0
+        self._wake_us: int | None = None
+        self._probe_us = 0
+        self._up_us = 0
+        self._out: list[BusEffect] = []
+
+    @property
+    def deadline(self) -> int | None:
+        return earliest(self._wake_us, *(f.give_up_us for f in self._flights.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Transactions in the queue, edges included."""
+        return len(self._queue)
+
+    def handle(self, now_us: int, event: BusEvent) -> list[BusEffect]:
+        self._out = []
+        match event:
+            case Submit(_, transaction):
+                self._submit(now_us, transaction)
+            case Received(_, data):
+                self._received(now_us, data)
+            case Withdraw(_, owner, id):
+                self._withdraw(now_us, owner, id)
+            case LinkUp():
+                self._lose_all(now_us, "link opened anew")
+                self._go("link up")
+                self._up_us = now_us
+            case LinkDown(_, why):
+                self._lose_all(now_us, why)
+                self._go("link down")
+            case Woken():
+                pass
+        if self.state is not State.DOWN:
+            self._give_up(now_us)
+            self._pump(now_us)
+            self._reopen_if_all_silent(now_us)
+        return self._out
+
+    # What comes in.
+
+    def _submit(self, now_us: int, txn: Transaction) -> None:
+        if self.state is State.DOWN:
+            self._finish(txn, LinkLost("link down"))
+        elif self.waiting >= QUEUE_LIMIT and txn.priority is not Priority.STOP:
+            self._finish(txn, Skipped("queue full"))
+        elif not self._queue.put(now_us, txn) and txn.priority <= Priority.ORDER:
+            self._make_way(now_us, txn.priority)
+
+    def _withdraw(self, now_us: int, owner: str, id: int) -> None:
+        txn = self._queue.withdraw(owner, id)
+        if txn is not None:
+            self._finish(txn, Withdrawn())
+            return
+        for flight in self._flights.values():
+            if (flight.transaction.owner, flight.transaction.id) == (owner, id) and self._recall(now_us, flight):
+                self._finish(flight.transaction, Withdrawn())
+                return
+
+    def _received(self, now_us: int, data: bytes) -> None:
+        # Whoever talks, the line is not silent.
+        self._free_us = max(self._free_us, now_us + self._silence_us)
+        self._buffer += data
+        if self._tcp:
+            self._received_tcp(now_us)
+            return
+        frames, end = modbus.rtu_replies(self._buffer)
+        self._buffer = self._buffer[end:][-BUFFER_LIMIT:]
+        for unit, pdu in frames:
+            self._frame(now_us, unit, pdu, 0)
+        for flight in self._flights.values():
+            if self._garbled(flight):
+                flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)
+
+    def _received_tcp(self, now_us: int) -> None:
+        while True:
+            try:
+                frame = modbus.mbap_split(self._buffer)
+            except Malformed:
+                # A stream that lost its place cannot find it again.
+                self.counters.garbled += 1
+                self._buffer = b""
+                self._out.append(Reopen(self.id))
+                return
+            if frame is None:
+                return
+            tid, unit, pdu, self._buffer = frame
+            self._frame(now_us, unit, pdu, tid)
+
+    def _frame(self, now_us: int, number: int, pdu: bytes, tid: int) -> None:
+        """A whole frame with a right check sum: an answer, a late answer, or somebody else's."""
+        flight = self._flights.get(tid)
+        if flight is not None and flight.transaction.unit == number and now_us > flight.sent_us:
+            try:
+                answer = modbus.reply_of(flight.transaction.request, pdu)
+            except Malformed:
+                answer = None
+            if answer is not None:
+                wire_us = (len(pdu) + 3) * self._char_us
+                turnaround = round(now_us - flight.asked_us - wire_us)
+                if now_us - flight.sent_us < WIRE_TOLERANCE * (flight.request_us + wire_us):
+                    # The unit cannot have had the request yet: the second copy of an earlier answer.
+                    self.counters.early += 1
+                    return
+                self._answered(now_us, tid, flight, answer, max(0, turnaround))
+                return
+        unit = self.units.get(number)
+        for debt in unit.owed if unit else ():
+            try:
+                modbus.reply_of(debt.request, pdu)
+            except Malformed:
+                continue
+            assert unit is not None
+            self.counters.late += 1
+            wire_us = (len(pdu) + 3) * self._char_us
+            unit.paid(now_us, debt, max(0, round(now_us - debt.asked_us - wire_us)))
+            return
+        self.counters.foreign += 1
+
+    def _answered(self, now_us: int, tid: int, flight: Flight, answer: Outcome, turnaround_us: int) -> None:
+        del self._flights[tid]
+        txn = flight.transaction
+        unit = self._unit(txn)
+        refused = isinstance(answer, Refused)
+        unit.answered(now_us, txn.request, turnaround_us, refused)
+        unit.free_us = now_us + txn.gap_us
+        self.counters.answered += 1
+        self.counters.refused += refused
+        self._landed(now_us, flight)
+        if not flight.sentinel:
+            self._finish(txn, answer, flight.sent_us)
+
+    # Time.
+
+    def _give_up(self, now_us: int) -> None:
+        """End the flights whose time is over."""
+        if self.state is State.PREPARED and self._instant_passed(now_us):
+            self._go("instant")
+        for tid, flight in list(self._flights.items()):
+            if now_us < flight.give_up_us:
+                continue
+            del self._flights[tid]
+            txn = flight.transaction
+            unit = self._unit(txn)
+            # Where as many octets came as the answer has, it did come and owes nothing; TCP tells by its id.
+            garbled = self._garbled(flight)
+            owes = not self._tcp and not garbled
+            unit.unanswered(now_us, txn.request, flight.asked_us, counts=not flight.preempted, indebted=owes)
+            unit.free_us = now_us + txn.gap_us
+            if unit.standing is Standing.DEMOTED:
+                # The time this silence cost is paid for by not probing for nine times as long.
+                cost = now_us - flight.sent_us
+                self._probe_us = max(self._probe_us, now_us) + (PROBE_SHARE - 1) * cost
+            self._landed(now_us, flight)
+            self.counters.preempted += flight.preempted
+            self.counters.silent += not flight.preempted
+            self.counters.garbled += garbled
+            if flight.sentinel:
+                continue
+            if flight.preempted:
+                self._finish(txn, Withdrawn(), flight.sent_us)
+            else:
+                why = "garbled" if garbled else "short" if self._buffer else "no answer"
+                self._finish(txn, Silent(why), flight.sent_us)
+
+    def _landed(self, now_us: int, flight: Flight) -> None:
+        self.counters.busy_us += now_us - flight.sent_us
+        self._free_us = max(self._free_us, now_us + self._silence_us)
+        if not self._flights and self.state is State.AWAITING:
+            self._go("last ended")
+
+    def _make_way(self, now_us: int, priority: Priority) -> None:
+        """Something urgent waits: what is out gives way as soon as its unit has had its usual time."""
+        if self._tcp and len(self._flights) < self._in_flight:
+            return
+        for flight in list(self._flights.values()):
+            txn = flight.transaction
+            if txn.priority is not Priority.POLL and priority is not Priority.STOP:
+                continue
+            if self._recall(now_us, flight):
+                if not flight.sentinel:
+                    self._queue.put_back(now_us, txn)
+            elif txn.priority >= Priority.READ_BACK and not self._buffer:
+                patience = self._unit(txn).patience_us(txn.timeout_us)
+                give_up = max(now_us + 1, flight.asked_us + patience)
+                if give_up < flight.give_up_us:
+                    flight.give_up_us = give_up
+                    flight.preempted = True
+
+    def _recall(self, now_us: int, flight: Flight) -> bool:
+        """Take back a prepared frame whose instant is not too near."""
+        if self.state is not State.PREPARED or now_us >= flight.sent_us - RECALL_GUARD_US:
+            return False
+        self._flights = {tid: f for tid, f in self._flights.items() if f is not flight}
+        self._go("recall, some out" if self._flights else "recall, none out")
+        self._out.append(Send(self.id, b""))
+        self.counters.sent -= 1
+        return True
+
+    # What goes out.
+
+    def _pump(self, now_us: int) -> None:
+        """Begin whatever may begin now."""
+        self._wake_us = None
+        while True:
+            if self.state is State.PREPARED:
+                if not self._instant_passed(now_us):
+                    return
+                self._go("instant")
+            if len(self._flights) >= self._in_flight:
+                edge = self._queue.edge
+                if edge is not None and edge.at_us is not None:
+                    # An edge is near and the line is not free: what is out gives way to it as to an order.
+                    if now_us >= edge.at_us - LEAD_US:
+                        self._make_way(now_us, Priority.ORDER)
+                    else:
+                        self._look_again(edge.at_us - LEAD_US)
+                return
+            txn = self._choose(now_us)
+            if txn is None:
+                return
+            sentinel = self._sentinel(txn)
+            if sentinel is None:
+                self._queue.take(txn)
+                self._begin(now_us, txn, sentinel=False)
+            else:
+                asked = Transaction("", 0, txn.unit, sentinel, txn.priority, timeout_us=txn.timeout_us,
+                                    turnaround_us=txn.turnaround_us, gap_us=txn.gap_us)
+                self._begin(now_us, asked, sentinel=True)
+
+    def _choose(self, now_us: int) -> Transaction | None:
+        """What goes next, or None; then `_wake_us` says when to look again."""
+        edge_us = None
+        edge = self._queue.edge
+        if edge is not None and edge.at_us is not None and not self._queue.stopping:
+            if now_us >= edge.at_us - LEAD_US:
+                if not self._hopeless(now_us, edge):
+                    return edge
+                self._queue.take(edge)
+                self._finish(edge, Expired())
+                return self._choose(now_us)
+            edge_us = edge.at_us
+            self._look_again(edge_us - LEAD_US)
+        for txn in self._queue.lanes():
+            if self._hopeless(now_us, txn):
+                self._queue.take(txn)
+                self._finish(txn, Expired())
+                continue
+            ready_us = self._ready_us(now_us, txn)
+            if ready_us is None:
+                self._queue.take(txn)
+                self._finish(txn, Skipped("unit silent"))
+                continue
+            crowds = edge_us is not None and max(now_us, self._free_us) + self._cost_us(txn) > edge_us
+            if ready_us <= now_us and not crowds:
+                return txn
+            if ready_us > now_us:
+                self._look_again(ready_us)
+            self._look_again(txn.expires_us and txn.expires_us + 1)
+        return None
+
+    def _ready_us(self, now_us: int, txn: Transaction) -> int | None:
+        """When this transaction's unit may be asked; None: it is silent, and this is no time for a probe."""
+        unit = self._unit(txn)
+        unit.settle(now_us)
+        urgent = txn.priority <= Priority.ORDER and txn.repeatable and isinstance(txn.request, Write)
+        if unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL:
+            if now_us < max(unit.until_us, self._probe_us):
+                return None
+        if unit.standing is Standing.QUARANTINED and not urgent:
+            return max(unit.until_us, unit.free_us)
+        if urgent or self._sentinel(txn) is not None:
+            return unit.free_us
+        return max(unit.free_us, unit.mistakable_until_us(txn.request))
+
+    def _sentinel(self, txn: Transaction) -> Read | None:
+        """What must be asked of the unit before this read of it is believed."""
+        unit = self._unit(txn)
+        if isinstance(txn.request, Write) or unit.standing not in (Standing.SUSPECT, Standing.DEMOTED):
+            return None
+        return unit.sentinel()
+
+    def _begin(self, now_us: int, txn: Transaction, sentinel: bool) -> None:
+        unit = self._unit(txn)
+        pdu = modbus.request_pdu(txn.request)
+        if self._tcp:
+            self._tid = tid = self._tid % 0xFFFF + 1
+            frame = modbus.mbap_frame(tid, txn.unit, pdu)
+        else:
+            tid, frame = 0, modbus.rtu_frame(txn.unit, pdu)
+            # What lies in the buffer came before this request: it is no answer to it.
+            self._buffer = b""
+        start_us = max(now_us, self._free_us)
+        if txn.at_us is not None:
+            start_us = max(start_us, txn.at_us)
+        request_us = round(len(frame) * self._char_us)
+        reply_us = round((modbus.reply_length(txn.request) + 3) * self._char_us)
+        give_up_us = start_us + request_us + unit.timeout_us(txn.timeout_us) + reply_us
+        self._flights[tid] = Flight(txn, start_us, request_us, reply_us, give_up_us, sentinel)
+        self.counters.sent += 1
+        self.counters.sentinels += sentinel
+        self.counters.probes += unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL
+        if start_us > now_us:
+            self._go("prepare")
+            self._out.append(Send(self.id, frame, start_us))
+        else:
+            self._go("send")
+            self._out.append(Send(self.id, frame))
+
+    # Small matters.
+
+    def _unit(self, txn: Transaction) -> Unit:
+        unit = self.units.get(txn.unit)
+        if unit is None:
+            unit = self.units[txn.unit] = Unit(txn.turnaround_us)
+        return unit
+
+    def _hopeless(self, now_us: int, txn: Transaction) -> bool:
+        return txn.expires_us is not None and now_us > txn.expires_us
+
+    def _cost_us(self, txn: Transaction) -> int:
+        """How long the line is taken by this transaction when its unit is as slow as it ever was."""
+        octets = len(modbus.request_pdu(txn.request)) + 3 + modbus.reply_length(txn.request) + 3
+        return round(octets * self._char_us) + self._unit(txn).patience_us(txn.timeout_us) + 2 * self._silence_us
+
+    def _garbled(self, flight: Flight) -> bool:
+        """As many octets as the answer has came, and it is not among them."""
+        return not self._tcp and len(self._buffer) >= modbus.reply_length(flight.transaction.request) + 3
+
+    def _instant_passed(self, now_us: int) -> bool:
+        return all(now_us >= f.sent_us for f in self._flights.values())
+
+    def _look_again(self, at_us: int | None) -> None:
+        self._wake_us = earliest(self._wake_us, at_us)
+
+    def _lose_all(self, now_us: int, why: str) -> None:
+        flights, self._flights = self._flights, {}
+        for flight in flights.values():
+            if not flight.sentinel:
+                self._finish(flight.transaction, LinkLost(why), flight.sent_us if now_us >= flight.sent_us else None)
+        for txn in self._queue.drain():
+            self._finish(txn, LinkLost(why))
+        self._buffer = b""
+        self._wake_us = None
+        self._free_us = now_us
+
+    def _reopen_if_all_silent(self, now_us: int) -> None:
+        """Only when nobody at all answers is the link to blame."""
+        if not self.units or any(u.standing is not Standing.DEMOTED for u in self.units.values()):
+            return
+        heard = max(self._up_us, *(u.heard_us or 0 for u in self.units.values()))
+        if now_us - heard > REOPEN_AFTER_US and now_us - self._up_us > REOPEN_EVERY_US:
+            self._up_us = now_us
+            self._out.append(Reopen(self.id))
+
+    def _finish(self, txn: Transaction, outcome: Outcome, sent_us: int | None = None) -> None:
+        self._out.append(Finished(self.id, txn, outcome, sent_us))
+
+    def _go(self, what: str) -> None:
+        self.state = TRANSITIONS[self.state, what]

@@ -1,0 +1,184 @@
+"""What a bus has learned of one unit: how fast it answers, whether it may be believed, whether it is there.
+
+RTU has no transaction id. A reply that comes after we gave up looks like the answer to whatever we ask next, and
+that is how a siren is reported sounding that is not. So a unit that owes us an answer is held apart, alone: the
+others carry their own address and are served at once.
+
+It refuses to know the queue and the wire; the bus asks it, and tells it what happened.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from firmware_bridge import modbus
+from firmware_bridge.event import Read, Request
+from firmware_bridge.machine import MS, S
+
+QUARANTINE_MAX_US = 1 * S
+"""No unit of the field answers later than this; the standard's usual response time-out (Serial Line V1.02, 2.4.1)."""
+SILENT_LIMIT = 3
+"""Unanswered transactions in a row that demote a unit: one may be noise, two a collision."""
+PROBE_FIRST_US = 500 * MS
+PROBE_LAST_US = 10 * S
+"""A demoted unit is asked after 0.5 s, then half as often each time, at least each 10 s."""
+MARGIN_US = 5 * MS
+"""What our own scheduling may add to a turnaround."""
+KNOWN_LIMIT = 4
+"""Reads remembered as good, from which a sentinel is made."""
+OWED_LIMIT = 8
+"""Unanswered requests remembered; older ones are long lost on the line."""
+
+
+class Standing(Enum):
+    """Whether a unit is believed.
+
+    GOOD: it owes nothing; what it answers is what was asked.
+
+    QUARANTINED: it owes an answer that may still come. Nothing is asked of it until the answer came or its
+    worst turnaround has passed, except a level write of an order, whose echo cannot be mistaken.
+
+    SUSPECT: the owed answer never came. A sentinel read, of another shape than what is owed, must be answered
+    before anything else is believed: a unit answers in order, so behind the sentinel nothing old is left. (And
+    for one second nothing of the shape that is owed is asked at all.)
+
+    DEMOTED: it was silent three times in a row. Polls are not sent but for a probe now and then; orders are.
+    """
+
+    GOOD = "good"
+    QUARANTINED = "quarantined"
+    SUSPECT = "suspect"
+    DEMOTED = "demoted"
+
+
+TRANSITIONS: dict[tuple[Standing, str], Standing] = {
+    (Standing.GOOD, "unanswered"): Standing.QUARANTINED,
+    (Standing.QUARANTINED, "unanswered"): Standing.QUARANTINED,
+    (Standing.QUARANTINED, "debt paid"): Standing.GOOD,
+    (Standing.QUARANTINED, "time passed"): Standing.SUSPECT,
+    (Standing.QUARANTINED, "silent thrice"): Standing.DEMOTED,
+    (Standing.SUSPECT, "unanswered"): Standing.QUARANTINED,
+    (Standing.SUSPECT, "answered"): Standing.GOOD,
+    (Standing.SUSPECT, "debt paid"): Standing.GOOD,
+    (Standing.DEMOTED, "unanswered"): Standing.DEMOTED,
+    (Standing.DEMOTED, "answered"): Standing.GOOD,
+    (Standing.DEMOTED, "debt paid"): Standing.GOOD,
+}
+
+
+def shape(request: Request) -> tuple[int, ...]:
+    """What tells the answer of one request from that of another: function and length, a write's whole echo."""
+    function = modbus.function_of(request)
+    if isinstance(request, Read):
+        return (function, modbus.reply_length(request))
+    return (function, *modbus.request_pdu(request)[1:5])
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A request that was not answered in time, and when it had left the wire."""
+
+    request: Request
+    asked_us: int
+
+
+@dataclass(slots=True)
+class Unit:
+    """The bus's memory of one unit address."""
+
+    turnaround_us: int
+    """Worst delay seen lately between the end of a request and the first octet of the answer."""
+    standing: Standing = Standing.GOOD
+    until_us: int = 0
+    """End of the quarantine, or the instant of the next probe."""
+    free_us: int = 0
+    """Before this the unit wants silence (its profile's gap)."""
+    silent: int = 0
+    heard_us: int | None = None
+    owed: list[Debt] = field(default_factory=list)
+    known: list[Read] = field(default_factory=list)
+    _probe_us: int = PROBE_FIRST_US
+
+    def patience_us(self, timeout_us: int) -> int:
+        """How long to wait for this unit when something urgent waits behind it."""
+        return min(timeout_us, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US)
+
+    def timeout_us(self, asked_us: int) -> int:
+        """How long to wait when nothing does: what its profile says, or longer if it was seen to be slower."""
+        return max(asked_us, min(QUARANTINE_MAX_US, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US))
+
+    def settle(self, now_us: int) -> None:
+        """Let time pass: a quarantine ends."""
+        if self.standing is Standing.QUARANTINED and now_us >= self.until_us:
+            self._go("time passed")
+
+    def answered(self, now_us: int, request: Request, turnaround_us: int, refused: bool) -> None:
+        """The unit answered in time."""
+        self._learn(turnaround_us)
+        self._heard(now_us)
+        if self.standing in (Standing.SUSPECT, Standing.DEMOTED):
+            # Young debts are kept: a modem on the line may still hold one back.
+            self.owed = [debt for debt in self.owed if now_us < debt.asked_us + QUARANTINE_MAX_US]
+            self._go("answered")
+        if isinstance(request, Read) and not refused and request not in self.known:
+            self.known.insert(0, request)
+            del self.known[KNOWN_LIMIT:]
+
+    def paid(self, now_us: int, debt: Debt, turnaround_us: int) -> None:
+        """The answer to an old request came late: nobody gets it, but it says how slow the unit is."""
+        self.owed.remove(debt)
+        self._learn(turnaround_us)
+        self._heard(now_us)
+        if not self.owed and self.standing is not Standing.GOOD:
+            self._go("debt paid")
+
+    def unanswered(self, now_us: int, request: Request, asked_us: int, counts: bool, indebted: bool) -> None:
+        """No answer came. `counts`: it had its full time. `indebted`: a late answer could be taken for another."""
+        if indebted:
+            self.owed.append(Debt(request, asked_us))
+            del self.owed[:-OWED_LIMIT]
+        if counts:
+            self.silent += 1
+        demoted = self.standing is Standing.DEMOTED
+        self._go("unanswered")
+        if demoted or self.silent >= SILENT_LIMIT:
+            if not demoted:
+                self._go("silent thrice")
+            self.until_us = now_us + self._probe_us
+            self._probe_us = min(PROBE_LAST_US, 2 * self._probe_us)
+        elif indebted:
+            wait = self.turnaround_us + MARGIN_US if self.heard_us is not None else QUARANTINE_MAX_US
+            self.until_us = asked_us + min(wait, QUARANTINE_MAX_US)
+        else:
+            self.until_us = now_us
+
+    def mistakable_until_us(self, request: Request) -> int:
+        """Until when a late answer to something older could be taken for the answer to `request`; 0: never."""
+        if not self.owed:
+            return 0
+        ours = shape(request)
+        return max((d.asked_us + QUARANTINE_MAX_US for d in self.owed if shape(d.request) == ours), default=0)
+
+    def sentinel(self) -> Read | None:
+        """A read whose answer cannot be one that is owed; None when nothing is owed or no such read is known."""
+        if not self.owed:
+            return None
+        owed = {shape(debt.request) for debt in self.owed}
+        for read in self.known:
+            for count in range(read.count, 0, -1):
+                shorter = Read(read.table, read.address, count)
+                if shape(shorter) not in owed:
+                    return shorter
+        return None
+
+    def _learn(self, turnaround_us: int) -> None:
+        """The worst seen, forgetting a sixteenth of it at each better answer."""
+        self.turnaround_us = max(turnaround_us, self.turnaround_us - self.turnaround_us // 16, 0)
+        self.turnaround_us = min(self.turnaround_us, QUARANTINE_MAX_US)
+
+    def _heard(self, now_us: int) -> None:
+        self.heard_us = now_us
+        self.silent = 0
+        self._probe_us = PROBE_FIRST_US
+
+    def _go(self, what: str) -> None:
+        self.standing = TRANSITIONS[self.standing, what]
