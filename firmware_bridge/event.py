@@ -244,6 +244,15 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadNow:
+    """Read these points once, polled or not: Took as they come, then Ended with the action 'read'."""
+
+    device: str
+    points: tuple[str, ...]
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """An action is over. `edge_us` is when its edge left for the wire (None: it did not); `why` when not done."""
 

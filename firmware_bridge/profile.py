@@ -7,6 +7,7 @@ file thinks about them. It refuses to know any unit address, bus or site.
 Six verbs, no expressions: `set`, `expect`, `wait_ms` drive; `when`, `ramp`, `wave` behave.
 """
 
+import math
 import struct
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 WORDS = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2}
 _FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
+_RANGE = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF), "u32": (0, 2**32 - 1), "s32": (-(2**31), 2**31 - 1)}
 _ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
 
 
@@ -113,6 +115,21 @@ class PointSpec(Document):
     stride: Annotated[int, Field(ge=1, le=100)] = 1
     evidence: Literal["sampled", "latched"] | None = None
     """What it proves of a sounding: sampled through each on-phase, or one bit that stays set."""
+
+    @model_validator(mode="after")
+    def _sane(self) -> "PointSpec":
+        if not math.isfinite(self.scale) or self.scale == 0 or not math.isfinite(self.offset):
+            raise ValueError("scale is a number other than 0, offset a number")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low:g} lies above high {self.high:g}; swap them")
+        return self
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """The points without which this one's raw value means nothing."""
+        factor = self.factor_from.point if self.factor_from else None
+        valid = self.valid_if.point if self.valid_if else None
+        return tuple(name for name in (self.decimals_from, factor, valid) if name is not None)
 
 
 class Step(Document):
@@ -297,14 +314,27 @@ class Point:
             return words[0]
         if self.bit is not None:
             return words[0] >> self.bit & 1
-        if self.type in {"bool", "u16"}:
+        if self.type == "bool":
             return words[0]
-        data = b"".join(w.to_bytes(2, "big") for w in words)
-        if len(data) == 4:
-            data = bytes(data[i] for i in _ORDER[self.spec.words])
-        elif self.spec.words in {"BADC", "DCBA"}:
-            data = data[::-1]
+        data = self._ordered(b"".join(w.to_bytes(2, "big") for w in words))
         return struct.unpack(_FORMAT[self.type], data)[0]  # type: ignore[no-any-return]
+
+    def is_invalid(self, words: tuple[int, ...]) -> bool:
+        """Whether the unit says that it has no value: one of `invalid`, or a float that is no number.
+
+        Datasheets give the bare bits (0xFFFF) even where the value is signed, so both are compared.
+        """
+        raw = self.raw(words)
+        if not math.isfinite(raw):
+            return True
+        signed = isinstance(raw, int) and raw < 0
+        return raw in self.spec.invalid or (signed and int(raw) + (1 << 16 * self.width) in self.spec.invalid)
+
+    def _ordered(self, data: bytes) -> bytes:
+        """Two or four bytes from wire order to big-endian, and back: each order is its own inverse."""
+        if len(data) == 4:
+            return bytes(data[i] for i in _ORDER[self.spec.words])
+        return data[::-1] if self.spec.words in {"BADC", "DCBA"} else data
 
     def encode(self, value: Value) -> tuple[int, ...]:
         """The raw bits or registers that mean `value`; ValueError says what is allowed.
@@ -321,12 +351,17 @@ class Point:
             number: float = self.spec.values[value]
         else:
             number = (value - self.spec.offset) / self.spec.scale
+        if not math.isfinite(number):
+            raise ValueError(f"{self.name}: {value!r} is no number")
         if self.type == "f32":
-            data = struct.pack(">f", number)
+            try:
+                data = struct.pack(">f", number)
+            except OverflowError:
+                raise ValueError(f"{self.name}: {value!r} does not fit f32") from None
         else:
-            # Rounded down, so that a lease is never longer than was asked for.
-            whole = int(number + 1e-6)
-            low, high = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF)}.get(self.type, (-(2**31), 2**32 - 1))
+            # Rounded down, so that a lease is never longer than was asked for; but 0.3 / 0.1 is 3, not 2.
+            whole = math.floor(number + max(1e-6, abs(number) * 1e-12))
+            low, high = _RANGE[self.type]
             if not low <= whole <= high:
                 raise ValueError(f"{self.name}: {value!r} does not fit {self.type}")
             data = whole.to_bytes(2 * self.width, "big", signed=whole < 0)
@@ -337,8 +372,7 @@ class Point:
             least, most = self.spec.low, self.spec.high
             if (least is not None and meant < least - 1e-6) or (most is not None and meant > most + 1e-6):
                 raise ValueError(f"{self.name}: {value!r} is outside {least} to {most} {self.spec.unit}".rstrip())
-        if len(data) == 4:
-            data = bytes(data[i] for i in _ORDER[self.spec.words])
+        data = self._ordered(data)
         return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
 
 
@@ -427,6 +461,18 @@ def _cross_check(profile: Profile) -> list[Problem]:
             problem(key, name, f"no such point; points: {', '.join(spec.points)}")
         return points
 
+    def readable(key: str, name: str | None) -> list[Point]:
+        """As `known`; a Problem as well when it cannot be read."""
+        points = known(key, name)
+        if points and not points[0].spec.readable:
+            problem(key, name, "cannot be read (readable = false); name a point that can")
+        return points
+
+    def circular(name: str, seen: tuple[str, ...]) -> bool:
+        """Whether the points that `name` depends on lead back to it."""
+        refs = {p.base for r in spec.points[name].depends_on for p in profile.points.values() if r in (p.base, p.name)}
+        return any(r in seen or circular(r, (*seen, r)) for r in refs)
+
     def fits(key: str, name: str | None, value: Scalar | None, args: frozenset[str]) -> None:
         for point in known(key, name)[:1]:
             if isinstance(value, str) and value.startswith("$"):
@@ -452,12 +498,24 @@ def _cross_check(profile: Profile) -> list[Problem]:
         for ref, what in (("decimals_from", point.decimals_from),
                           ("factor_from.point", point.factor_from.point if point.factor_from else None),
                           ("valid_if.point", point.valid_if.point if point.valid_if else None)):
-            known(f"{key}.{ref}", what)
+            readable(f"{key}.{ref}", what)
+        if circular(name, (name,)):
+            problem(key, name, "its decimals, factor or validity depend on itself; break the circle")
+        if point.bit is not None:
+            if table in {Table.COIL, Table.DISCRETE}:
+                problem(f"{key}.bit", point.bit, "a coil or discrete input is one bit already; drop `bit`")
+            if point.bit + (point.channels or 1) > 16:
+                problem(f"{key}.channels", point.channels, "a register has 16 bits; make a second point for the rest")
+            if point.write:
+                problem(f"{key}.write", point.write, "one bit of a register cannot be written alone; drop `write`")
+        end = max(p.address + p.width for p in profile.points.values() if p.base == name)
+        if end > 0x10000:
+            problem(f"{key}.at", point.at, "reaches beyond address 65535; addresses are 0-based, without the 4xxxx")
         if point.channels and spec.channels and point.channels != spec.channels:
             problem(f"{key}.channels", point.channels, f"the profile has {spec.channels}")
-    known("identity", spec.identity)
+    readable("identity", spec.identity)
     if spec.output:
-        known("output.state", spec.output.state)
+        readable("output.state", spec.output.state)
         known("output.lease", spec.output.lease)
         known("output.limit", spec.output.limit)
         for needed in ("activate", "cancel"):
@@ -470,6 +528,8 @@ def _cross_check(profile: Profile) -> list[Problem]:
             key = f"actions.{name}[{n}]"
             fits(f"{key}.set", step.set, step.to, ARGUMENTS)
             fits(f"{key}.expect", step.expect, step.is_, ARGUMENTS)
+            if step.expect in spec.points and not spec.points[step.expect].readable:
+                problem(f"{key}.expect", step.expect, "cannot be read (readable = false); name a point that can")
             for target in known(key, step.set)[:1]:
                 if target.spec.write is None:
                     problem(f"{key}.set", step.set, f"point {step.set} has no `write`; say level or trigger")
