@@ -1,0 +1,89 @@
+"""An operator's key, and the signing of orders with it. Runs where the operator is, never in the resident hub.
+
+A key is a JWK file (RFC 8037, Ed25519); its name (`kid`) is its RFC 7638 thumbprint. Signing takes the exact bytes
+of the order once, so that several persons sign the same thing: in one run, or one after the other on a file.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joserfc import jws
+from joserfc.jwk import OKPKey
+
+from controller import trust, wire
+from controller.wire import OrderBody
+from firmware_bridge import document
+from firmware_bridge.errors import BadDocument, Malformed, Problem
+
+ALGORITHM = "Ed25519"
+
+
+def new_key(person: str) -> dict[str, str]:
+    """A fresh private key of `person` as a JWK. Its file is as secret as the siren is loud."""
+    jwk = OKPKey.generate_key("Ed25519").as_dict(private=True)
+    return {"kty": "OKP", "crv": "Ed25519", "kid": trust.thumbprint(str(jwk["x"])), "person": person,
+            "x": str(jwk["x"]), "d": str(jwk["d"])}
+
+
+def public(key: dict[str, str]) -> dict[str, str]:
+    """The half that goes into a trust list."""
+    return {"kty": key["kty"], "crv": key["crv"], "x": key["x"]}
+
+
+def load_key(path: Path) -> dict[str, str]:
+    """The private key in `path`, or BadDocument."""
+    file = str(path)
+    try:
+        data = wire.load_json(document.read_text(path).encode())
+    except Malformed as error:
+        raise BadDocument([Problem(file, "file", str(error), "name a key made by `siren-hub key new`")]) from None
+    problems = [
+        Problem(file, name, data.get(name), f"say {expected!r}; make the key by `siren-hub key new`")
+        for name, expected in (("kty", "OKP"), ("crv", ALGORITHM))
+        if data.get(name) != expected
+    ]
+    problems += [
+        Problem(file, name, None, "required: a private key file has kid, x and d")
+        for name in ("kid", "x", "d")
+        if not isinstance(data.get(name), str)
+    ]
+    if problems:
+        raise BadDocument(problems)
+    if data["kid"] != trust.thumbprint(data["x"]):
+        raise BadDocument([Problem(file, "kid", data["kid"], "not the thumbprint of x: the file was changed")])
+    try:
+        secret = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode(data["d"] + "="))
+        own = secret.public_key().public_bytes_raw() == base64.urlsafe_b64decode(data["x"] + "=")
+    except ValueError:
+        own = False
+    if not own:
+        raise BadDocument([Problem(file, "d", "(not shown)", "not the private half of x; take it from its backup")])
+    return {k: str(v) for k, v in data.items()}
+
+
+def sign(body: OrderBody, keys: list[dict[str, str]]) -> bytes:
+    """The order as JWS General JSON with one signature of each key."""
+    return _dump(_sign(body.encode(), keys))
+
+
+def cosign(order: bytes, keys: list[dict[str, str]]) -> bytes:
+    """An order that others have signed, with the signatures of `keys` added. Malformed when it is none."""
+    try:
+        envelope = trust.peek(order).envelope
+    except trust.Rejected as rejected:
+        raise Malformed(str(rejected)) from None
+    added = _sign(base64.urlsafe_b64decode(envelope["payload"] + "=="), keys)
+    return _dump({"payload": envelope["payload"], "signatures": [*envelope["signatures"], *added["signatures"]]})
+
+
+def _sign(payload: bytes, keys: list[dict[str, str]]) -> jws.GeneralJSONSerialization:
+    by_kid = {k["kid"]: OKPKey.import_key({n: k[n] for n in ("kty", "crv", "x", "d")}) for k in keys}
+    members: list[jws.HeaderDict] = [{"protected": {"alg": ALGORITHM, "kid": kid}} for kid in by_kid]
+    return jws.serialize_json(
+        members, payload, lambda member: by_kid[str(member.headers()["kid"])], algorithms=[ALGORITHM])
+
+
+def _dump(envelope: jws.GeneralJSONSerialization) -> bytes:
+    return json.dumps(envelope, separators=(",", ":")).encode()
