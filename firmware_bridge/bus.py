@@ -175,6 +175,7 @@ class Bus:
 
     def handle(self, now_us: int, event: BusEvent) -> list[BusEffect]:
         self._out = []
+        self._leave(now_us)
         match event:
             case Submit(_, transaction):
                 self._submit(now_us, transaction)
@@ -294,8 +295,6 @@ class Bus:
 
     def _give_up(self, now_us: int) -> None:
         """End the flights whose time is over."""
-        if self.state is State.PREPARED and self._instant_passed(now_us):
-            self._go("instant")
         for tid, flight in list(self._flights.items()):
             if now_us < flight.give_up_us:
                 continue
@@ -364,9 +363,7 @@ class Bus:
         self._wake_us = None
         while True:
             if self.state is State.PREPARED:
-                if not self._instant_passed(now_us):
-                    return
-                self._go("instant")
+                return
             if len(self._flights) >= self._in_flight:
                 edge = self._queue.edge
                 if edge is not None and edge.at_us is not None:
@@ -424,9 +421,9 @@ class Bus:
         unit = self._unit(txn)
         unit.settle(now_us)
         urgent = txn.priority <= Priority.ORDER and txn.repeatable and isinstance(txn.request, Write)
-        if unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL:
-            if now_us < max(unit.until_us, self._probe_us):
-                return None
+        polled = txn.priority is Priority.POLL
+        if unit.standing is Standing.DEMOTED and polled and now_us < max(unit.until_us, self._probe_us):
+            return None
         if unit.standing is Standing.QUARANTINED and not urgent:
             return max(unit.until_us, unit.free_us)
         if urgent or self._sentinel(txn) is not None:
@@ -487,8 +484,10 @@ class Bus:
         """As many octets as the answer has came, and it is not among them."""
         return not self._tcp and len(self._buffer) >= modbus.reply_length(flight.transaction.request) + 3
 
-    def _instant_passed(self, now_us: int) -> bool:
-        return all(now_us >= f.sent_us for f in self._flights.values())
+    def _leave(self, now_us: int) -> None:
+        """The instant of a prepared frame passes: the link has written it."""
+        if self.state is State.PREPARED and all(now_us >= f.sent_us for f in self._flights.values()):
+            self._go("instant")
 
     def _look_again(self, at_us: int | None) -> None:
         self._wake_us = earliest(self._wake_us, at_us)

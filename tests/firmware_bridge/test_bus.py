@@ -1,0 +1,420 @@
+"""The bus against slaves on a wire with byte times."""
+
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_bridge import modbus
+from firmware_bridge.bus import LEAD_US, PROBE_SHARE, TRANSITIONS, Bus, State
+from firmware_bridge.event import (
+    Expired,
+    LinkDown,
+    LinkLost,
+    LinkUp,
+    Priority,
+    Read,
+    Refused,
+    Reply,
+    Silent,
+    Skipped,
+    Submit,
+    Table,
+    Transaction,
+    Withdraw,
+    Withdrawn,
+    Write,
+)
+from firmware_bridge.machine import MS, S
+from firmware_bridge.unit import Standing
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bench_line import Slave, Wire  # noqa: E402
+
+CHAR_US = 1e6 * 10 / 9600
+TEN = Read(Table.HOLDING, 0, 10)
+ON = Write(Table.COIL, 3, (1,))
+OFF = Write(Table.COIL, 3, (0,))
+
+
+def line(mangle=None, **slaves: Slave) -> Wire:
+    """A 9600-baud RTU line with slaves `u1`, `u2` ..."""
+    units = {int(name[1:]): slave for name, slave in slaves.items()}
+    return Wire(Bus("line", 9600), units, CHAR_US, mangle)
+
+
+def outcomes(wire: Wire) -> list[object]:
+    return [f.outcome for _, f in wire.finished]
+
+
+def test_a_read_takes_its_wire_time_and_its_turnaround() -> None:
+    wire = line(u1=Slave(words={0: 7, 9: 8}))
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(5 * S)
+    ((at_us, finished),) = wire.finished
+    assert finished.outcome == Reply((7, 0, 0, 0, 0, 0, 0, 0, 0, 8))
+    assert finished.sent_us is not None
+    assert at_us - finished.sent_us == round(8 * CHAR_US) + 5 * MS + round(25 * CHAR_US)
+
+
+def test_frames_are_apart_by_three_and_a_half_characters() -> None:
+    wire = line(u1=Slave(), u2=Slave())
+    for n in range(20):
+        wire.submit(1 + n % 2, TEN, Priority.POLL)
+    wire.run(5 * S)
+    assert wire.collisions == 0
+    ends = [at for at, _ in wire.finished]
+    starts = [at for at, _ in wire.sends]
+    assert all(start - end >= round(3.5 * CHAR_US) for start, end in zip(starts[1:], ends, strict=False))
+    # And no more than that is lost between them.
+    busy = 20 * (33 * CHAR_US + 5 * MS + 3.5 * CHAR_US)
+    assert busy / (ends[-1] - starts[0] + 3.5 * CHAR_US) > 0.999
+
+
+def test_stop_before_order_before_read_back_before_poll() -> None:
+    wire = line(u1=Slave())
+    wire.submit(1, TEN, Priority.READ_BACK)
+    for priority in (Priority.POLL, Priority.READ_BACK, Priority.ORDER, Priority.STOP):
+        wire.submit(1, TEN, priority)
+    wire.run(5 * S)
+    order = [f.transaction.priority for _, f in wire.finished]
+    assert order == [Priority.READ_BACK, Priority.STOP, Priority.ORDER, Priority.READ_BACK, Priority.POLL]
+
+
+def test_an_order_does_not_wait_for_a_dead_unit() -> None:
+    wire = line(u1=Slave(), u9=Slave(dead=True))
+    wire.submit(9, TEN, Priority.POLL, timeout_us=1 * S)
+    wire.run(wire.now_us + 20 * MS)
+    asked_us = wire.now_us
+    wire.submit(1, ON, Priority.ORDER)
+    wire.run(5 * S)
+    poll, order = wire.finished
+    assert poll[1].outcome == Withdrawn()
+    assert order[1].outcome == Reply((1,))
+    assert order[1].sent_us is not None
+    # Its profile says the dead unit usually takes 50 ms.
+    assert order[1].sent_us - asked_us < 80 * MS
+
+
+def test_an_answer_that_has_begun_is_not_cut() -> None:
+    wire = line(mangle=lambda n, frame: [(0, frame[:4]), (round(4 * CHAR_US), frame[4:])], u1=Slave())
+    wire.submit(1, TEN, Priority.POLL, turnaround_us=1 * MS)
+    wire.run(wire.now_us + round(8 * CHAR_US) + 5 * MS + round(6 * CHAR_US))
+    wire.submit(1, ON, Priority.ORDER)
+    wire.run(5 * S)
+    assert outcomes(wire) == [Reply((0,) * 10), Reply((1,))]
+
+
+def test_the_answer_of_a_poll_that_gave_way_is_nobody_elses() -> None:
+    """The very failure measured on pymodbus: the old answer comes while a new question is out."""
+    late = {0: 200 * MS}
+    wire = line(mangle=lambda n, frame: [(late.get(n, 0), frame)], u1=Slave(words={0: 111, 50: 555}), u2=Slave())
+    wire.submit(1, Read(Table.HOLDING, 0, 1), Priority.POLL, turnaround_us=5 * MS)
+    wire.run(wire.now_us + 12 * MS)
+    wire.submit(2, ON, Priority.ORDER)
+    wire.submit(1, Read(Table.HOLDING, 50, 1), Priority.POLL, turnaround_us=5 * MS)
+    wire.run(10 * S)
+    assert outcomes(wire) == [Withdrawn(), Reply((1,)), Reply((555,))]
+    assert wire.bus.counters.late == 1
+
+
+def test_a_dead_unit_is_demoted_and_costs_at_most_its_share() -> None:
+    wire = line(u1=Slave(), u9=Slave(dead=True))
+    start_us = wire.now_us
+    dead_us = 0
+    for second in range(60):
+        wire.submit(1, TEN, Priority.POLL)
+        wire.submit(9, TEN, Priority.POLL, timeout_us=300 * MS)
+        wire.run(start_us + (second + 1) * S)
+    asked = [at for at, _ in wire.slaves[9].requests]
+    got = Counter(f.transaction.unit for _, f in wire.finished if isinstance(f.outcome, Reply))
+    assert got[1] == 60
+    assert wire.bus.units[9].standing is Standing.DEMOTED
+    dead_us = len(asked[3:]) * (300 * MS + round(33 * CHAR_US))
+    assert dead_us <= 60 * S / PROBE_SHARE
+    assert any(isinstance(f.outcome, Skipped) for _, f in wire.finished)
+    # It comes back by itself.
+    wire.slaves[9].dead = False
+    for second in range(60, 75):
+        wire.submit(9, TEN, Priority.POLL)
+        wire.run(start_us + (second + 1) * S)
+    assert wire.bus.units[9].standing is Standing.GOOD
+
+
+def test_an_order_to_a_demoted_unit_is_tried() -> None:
+    wire = line(u9=Slave(dead=True))
+    for _ in range(4):
+        wire.submit(9, TEN, Priority.POLL)
+        wire.run(wire.now_us + 2 * S)
+    wire.slaves[9].dead = False
+    wire.submit(9, ON, Priority.ORDER)
+    wire.run(wire.now_us + S)
+    assert wire.finished[-1][1].outcome == Reply((1,))
+
+
+def test_an_edge_leaves_at_its_instant_and_nothing_crowds_it() -> None:
+    wire = line(u1=Slave(), u2=Slave(), u9=Slave(dead=True))
+    instant_us = wire.now_us + 3 * S
+    wire.submit(1, ON, Priority.ORDER, at_us=instant_us)
+    for n in range(100):
+        wire.submit(2, TEN, Priority.POLL)
+        wire.submit(9, TEN, Priority.POLL, timeout_us=400 * MS)
+        wire.run(wire.now_us + 37 * MS)
+        assert n < 100
+    wire.run(10 * S)
+    (edge,) = [f for _, f in wire.finished if f.transaction.request == ON]
+    assert edge.sent_us == instant_us
+    assert edge.outcome == Reply((1,))
+    assert wire.collisions == 0
+
+
+def test_edges_of_one_instant_follow_each_other_directly() -> None:
+    wire = line(u1=Slave(), u2=Slave())
+    instant_us = wire.now_us + S
+    for channel in range(4):
+        wire.submit(1, Write(Table.COIL, channel, (1,)), Priority.ORDER, at_us=instant_us)
+    wire.submit(2, TEN, Priority.POLL)
+    wire.run(wire.now_us + 950 * MS)
+    wire.submit(2, TEN, Priority.POLL)
+    wire.run(5 * S)
+    sent = [f.sent_us for _, f in wire.finished if isinstance(f.transaction.request, Write)]
+    assert sent[0] == instant_us
+    one_us = round(16 * CHAR_US) + 5 * MS + round(3.5 * CHAR_US)
+    assert [s - instant_us for s in sent if s is not None] == pytest.approx([0, one_us, 2 * one_us, 3 * one_us], abs=99)
+
+
+def test_a_withdrawn_edge_never_leaves() -> None:
+    wire = line(u1=Slave())
+    instant_us = wire.now_us + S
+    txn = wire.submit(1, ON, Priority.ORDER, at_us=instant_us)
+    wire.run(instant_us - LEAD_US // 2)
+    assert wire.bus.state is State.PREPARED
+    wire.hear(Withdraw("line", txn.owner, txn.id))
+    wire.run(5 * S)
+    assert outcomes(wire) == [Withdrawn()]
+    assert wire.sends == []
+
+
+def test_a_stop_recalls_a_prepared_edge_and_goes_first() -> None:
+    wire = line(u1=Slave())
+    instant_us = wire.now_us + S
+    wire.submit(1, ON, Priority.ORDER, at_us=instant_us)
+    wire.run(instant_us - LEAD_US // 2)
+    wire.submit(1, Write(Table.COIL, 5, (0,)), Priority.STOP)
+    wire.run(5 * S)
+    assert [f.transaction.priority for _, f in wire.finished] == [Priority.STOP, Priority.ORDER]
+    assert wire.finished[1][1].sent_us is not None
+    assert instant_us <= wire.finished[1][1].sent_us < instant_us + 50 * MS
+
+
+def test_a_trigger_is_on_the_wire_once() -> None:
+    wire = line(u1=Slave(dead=True))
+    wire.submit(1, ON, Priority.ORDER, repeatable=False)
+    wire.run(10 * S)
+    assert outcomes(wire) == [Silent("no answer")]
+    assert len(wire.slaves[1].requests) == 1
+
+
+def test_what_expires_while_it_waits_is_not_sent() -> None:
+    wire = line(u1=Slave())
+    wire.submit(1, TEN, Priority.POLL)
+    wire.submit(1, ON, Priority.READ_BACK, expires_us=wire.now_us + 5 * MS)
+    wire.run(5 * S)
+    assert Expired() in outcomes(wire)
+    assert [r for _, r in wire.slaves[1].requests] == [TEN]
+
+
+def test_an_exception_is_an_answer() -> None:
+    class Strict(Slave):
+        def answer(self, request):
+            return modbus.refusal_pdu(modbus.function_of(request), 2)
+
+    wire = line(u1=Strict())
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(5 * S)
+    assert outcomes(wire) == [Refused(2)]
+
+
+def test_a_garbled_answer_does_not_cost_the_whole_timeout() -> None:
+    wire = line(mangle=lambda n, f: [(0, f[:-1] + bytes([f[-1] ^ 1]))], u1=Slave())
+    wire.submit(1, TEN, Priority.POLL, timeout_us=1 * S)
+    wire.run(5 * S)
+    ((at_us, finished),) = wire.finished
+    assert finished.outcome == Silent("garbled")
+    assert finished.sent_us is not None
+    assert at_us - finished.sent_us < 120 * MS
+
+
+def test_the_link_goes_and_everything_ends() -> None:
+    wire = line(u1=Slave())
+    wire.submit(1, TEN, Priority.POLL)
+    wire.submit(1, ON, Priority.ORDER, at_us=wire.now_us + S)
+    wire.submit(1, TEN, Priority.POLL)
+    wire.hear(LinkDown("line", "unplugged"))
+    assert outcomes(wire) == [LinkLost("unplugged")] * 3
+    wire.submit(1, TEN, Priority.POLL)
+    assert outcomes(wire)[-1] == LinkLost("link down")
+    wire.hear(LinkUp("line"))
+    wire.run(wire.now_us + 2 * S)
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(wire.now_us + S)
+    assert isinstance(outcomes(wire)[-1], Reply)
+
+
+def test_the_link_is_opened_anew_only_when_all_are_silent() -> None:
+    wire = line(u1=Slave(dead=True), u2=Slave(dead=True))
+    for _ in range(100):
+        wire.submit(1, TEN, Priority.POLL)
+        wire.submit(2, TEN, Priority.POLL)
+        wire.run(wire.now_us + S)
+    assert 2 <= wire.reopened <= 4
+    one_alive = line(u1=Slave(dead=True), u2=Slave())
+    for _ in range(100):
+        one_alive.submit(1, TEN, Priority.POLL)
+        one_alive.submit(2, TEN, Priority.POLL)
+        one_alive.run(one_alive.now_us + S)
+    assert one_alive.reopened == 0
+
+
+def test_tcp_has_several_out_and_matches_by_id() -> None:
+    delays = {0: 50 * MS, 1: 10 * MS, 2: 30 * MS}
+    bus = Bus("net", None, in_flight=3)
+    wire = Wire(bus, {1: Slave(words={n: n for n in range(10)})}, 0.0, lambda n, f: [(delays.get(n, 0), f)])
+    for n in range(3):
+        wire.submit(1, Read(Table.HOLDING, n, 1), Priority.POLL)
+    wire.run(5 * S)
+    assert [f.outcome for _, f in wire.finished] == [Reply((1,)), Reply((2,)), Reply((0,))]
+
+
+def test_a_tcp_stream_that_lost_its_place_is_opened_anew() -> None:
+    wire = Wire(Bus("net", None), {1: Slave()}, 0.0, lambda n, f: [(0, b"HTTP/1.1 400 Bad Request")])
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(5 * S)
+    assert wire.reopened == 1
+    assert outcomes(wire) == [Silent("no answer")]
+
+
+def test_queues_are_bounded_but_not_for_a_stop() -> None:
+    wire = line(u1=Slave())
+    for _ in range(300):
+        wire.submit(1, TEN, Priority.POLL)
+    assert Skipped("queue full") in outcomes(wire)
+    wire.submit(1, OFF, Priority.STOP)
+    wire.run(wire.now_us + S)
+    assert any(f.transaction.request == OFF and f.outcome == Reply((0,)) for _, f in wire.finished)
+
+
+KINDS = ("dropped", "garbled", "cut", "late", "doubled", "foreign", "noise", "misplaced")
+
+
+def mangler(kind: str, rng: random.Random, share: float):
+    """Spoil about `share` of the answers in one way."""
+
+    def mangle(n: int, frame: bytes) -> list[tuple[int, bytes]]:
+        if rng.random() > share:
+            return [(0, frame)]
+        match kind:
+            case "dropped":
+                return []
+            case "garbled":
+                place = rng.randrange(len(frame))
+                return [(0, frame[:place] + bytes([frame[place] ^ (1 << rng.randrange(8))]) + frame[place + 1 :])]
+            case "cut":
+                return [(0, frame[: rng.randrange(1, len(frame))])]
+            case "late":
+                return [(rng.randrange(900) * MS, frame)]
+            case "doubled":
+                return [(0, frame), (round(len(frame) * CHAR_US) + rng.randrange(3) * MS, frame)]
+            case "foreign":
+                other = modbus.rtu_frame(7, frame[1:-2])
+                return [(0, other), (round(len(other) * CHAR_US), frame)]
+            case "noise":
+                return [(0, rng.randbytes(rng.randrange(1, 9)) + frame)]
+            case _:
+                # The unit answers with what it had to say to an earlier question.
+                return [(0, modbus.rtu_frame(frame[0], modbus.reply_pdu(Read(Table.HOLDING, 0, 3), (1, 2, 3))))]
+
+    return mangle
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_wrong_value_is_believed(kind: str) -> None:
+    """10^4 transactions on a line that spoils a third of the answers: every value believed is the right one.
+
+    Registers hold their own address and unit, so a value tells which question it answers.
+    """
+    rng = random.Random(f"bus {kind}")
+    slaves = {u: Slave(words={a: 1000 * u + a for a in range(100)}, turnaround_us=3 * MS * u) for u in (1, 2, 3)}
+    wire = Wire(Bus("line", 9600), slaves, CHAR_US, mangler(kind, rng, 0.33))
+    believed = wrong = 0
+    for n in range(10_000):
+        unit, address, count = rng.choice((1, 2, 3)), rng.randrange(90), rng.choice((1, 1, 2, 4))
+        wire.submit(unit, Read(Table.HOLDING, address, count), Priority.POLL, timeout_us=100 * MS)
+        wire.run(wire.now_us + rng.randrange(80) * MS)
+        if n % 50 == 0:
+            wire.run(wire.now_us + 2 * S)
+    wire.run(wire.now_us + 600 * S)
+    assert len(wire.finished) == 10_000
+    for _, f in wire.finished:
+        if isinstance(f.outcome, Reply):
+            read = f.transaction.request
+            right = tuple(1000 * f.transaction.unit + read.address + i for i in range(read.count))
+            believed += 1
+            wrong += f.outcome.values != right
+    assert wrong == 0
+    assert believed > 2_000
+
+
+operations = st.lists(
+    st.tuples(st.sampled_from(["poll", "order", "stop", "edge", "withdraw", "wait", "down"]), st.integers(0, 200)),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(operations, st.integers(0, 2**32))
+def test_every_transaction_ends_once(steps: list[tuple[str, int]], seed: int) -> None:
+    rng = random.Random(seed)
+    wire = line(mangle=mangler(rng.choice(KINDS), rng, 0.3), u1=Slave(), u2=Slave(dead=True), u3=Slave(40 * MS))
+    sent: list[Transaction] = []
+    for what, n in steps:
+        unit = 1 + n % 3
+        match what:
+            case "poll":
+                sent.append(wire.submit(unit, TEN, Priority.POLL))
+            case "order":
+                sent.append(wire.submit(unit, ON, Priority.ORDER, repeatable=False))
+            case "stop":
+                sent.append(wire.submit(unit, OFF, Priority.STOP))
+            case "edge":
+                sent.append(wire.submit(unit, ON, Priority.ORDER, at_us=wire.now_us + n * MS, repeatable=False))
+            case "withdraw" if sent:
+                txn = sent[n % len(sent)]
+                wire.hear(Withdraw("line", txn.owner, txn.id))
+            case "wait":
+                wire.run(wire.now_us + n * MS)
+            case "down":
+                wire.hear(LinkDown("line", "pulled"))
+                wire.hear(LinkUp("line"))
+    wire.run(wire.now_us + 60 * S)
+    assert sorted(f.transaction.id for _, f in wire.finished) == sorted(t.id for t in sent)
+    triggers = [t for t in sent if t.request == ON]
+    assert sum(r == ON for s in wire.slaves.values() for _, r in s.requests) <= len(triggers)
+    assert wire.bus.waiting == 0
+    assert wire.bus.state is State.IDLE
+
+
+def test_the_table_names_every_state() -> None:
+    assert {a for a, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(State)
+
+
+def test_submit_while_down_is_told_at_once() -> None:
+    bus = Bus("line", 9600)
+    txn = Transaction("test", 1, 1, TEN, Priority.POLL)
+    (finished,) = bus.handle(5, Submit("line", txn))
+    assert finished.outcome == LinkLost("link down")  # type: ignore[union-attr]
+    assert bus.deadline is None
