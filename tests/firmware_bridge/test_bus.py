@@ -33,7 +33,7 @@ from firmware_bridge.machine import MS, S
 from firmware_bridge.unit import Standing
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_line import Slave, Wire  # noqa: E402
+from bench_line import Slave, Wire
 
 CHAR_US = 1e6 * 10 / 9600
 TEN = Read(Table.HOLDING, 0, 10)
