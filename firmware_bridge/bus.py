@@ -150,8 +150,8 @@ class Bus:
         self.counters = Counters()
         self.units: dict[int, Unit] = {}
         self._char_us = 0.0 if baud is None else char_bits * 1e6 / baud
-        # Serial Line V1.02, 2.5.1.1: 3.5 characters, fixed at 1.75 ms above 19200 baud.
-        self._silence_us = 0 if baud is None else round(max(3.5 * self._char_us, 1750))
+        # Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits, fixed at 1.75 ms above 19200 baud.
+        self._silence_us = 0 if baud is None else 1750 if baud > 19200 else round(3.5 * 11e6 / baud)
         self._tcp = baud is None
         self._in_flight = in_flight
         self._queue = Queue()

@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bench_line import Slave, Wire
 
 CHAR_US = 1e6 * 10 / 9600
+SILENCE_US = round(3.5 * 11e6 / 9600)
 TEN = Read(Table.HOLDING, 0, 10)
 ON = Write(Table.COIL, 3, (1,))
 OFF = Write(Table.COIL, 3, (0,))
@@ -69,10 +70,10 @@ def test_frames_are_apart_by_three_and_a_half_characters() -> None:
     assert wire.collisions == 0
     ends = [at for at, _ in wire.finished]
     starts = [at for at, _ in wire.sends]
-    assert all(start - end >= round(3.5 * CHAR_US) for start, end in zip(starts[1:], ends, strict=False))
+    assert all(start - end >= SILENCE_US for start, end in zip(starts[1:], ends, strict=False))
     # And no more than that is lost between them.
-    busy = 20 * (33 * CHAR_US + 5 * MS + 3.5 * CHAR_US)
-    assert busy / (ends[-1] - starts[0] + 3.5 * CHAR_US) > 0.999
+    busy = 20 * (33 * CHAR_US + 5 * MS + SILENCE_US)
+    assert busy / (ends[-1] - starts[0] + SILENCE_US) > 0.999
 
 
 def test_stop_before_order_before_read_back_before_poll() -> None:
@@ -183,7 +184,7 @@ def test_edges_of_one_instant_follow_each_other_directly() -> None:
     wire.run(5 * S)
     sent = [f.sent_us for _, f in wire.finished if isinstance(f.transaction.request, Write)]
     assert sent[0] == instant_us
-    one_us = round(16 * CHAR_US) + 5 * MS + round(3.5 * CHAR_US)
+    one_us = round(16 * CHAR_US) + 5 * MS + SILENCE_US
     assert [s - instant_us for s in sent if s is not None] == pytest.approx([0, one_us, 2 * one_us, 3 * one_us], abs=99)
 
 
