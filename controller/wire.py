@@ -28,6 +28,9 @@ Area = Annotated[str, Field(pattern=r"^\d{1,3}(/\d{1,3}){0,4}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(\d{3}|\d{6})Z$")]
 
+BLANK_INSTANT = "1970-01-01T00:00:00.000Z"
+"""Stands in a Receipt or Event that the session is yet to date."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
