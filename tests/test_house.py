@@ -1,0 +1,215 @@
+"""The rules of the house as tests: who imports whom is in `pyproject.toml` and import-linter's; the rest is here."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import states
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("firmware_bridge", "controller", "hub", "simulators")
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = {c["id"]: c for c in PROJECT["tool"]["importlinter"]["contracts"]}
+MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+SOURCES = [*MODULES, *sorted((ROOT / "tools").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
+MAX_LINES = 450
+"""Files are meant to have 100 to 300; what is longer holds a second thing that wants its own name."""
+NAMELESS = {"util", "utils", "helper", "helpers", "manager", "common", "misc", "base", "shared", "lib"}
+"""A file called so holds something whose name has not been found yet."""
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
+def committed() -> tuple[Path, ...]:
+    """Every file that git knows; a copy without its history cannot be asked."""
+    asked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if asked.returncode != 0:
+        pytest.skip(f"no git history here: {asked.stderr.strip()}")
+    return tuple(p for name in asked.stdout.split("\0") if name and (p := ROOT / name).is_file())
+
+
+# Files.
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_a_file_is_short_and_says_what_it_is(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= MAX_LINES, f"{lines} lines: look for the second noun"
+    assert ast.get_docstring(tree(path)), "no docstring: say what it is and what it refuses to know"
+
+
+def test_a_file_is_named_for_the_thing_in_it() -> None:
+    for path in committed():
+        words = set(re.split(r"[_.\-]", path.name.lower())) if path.suffix == ".py" else set()
+        assert not words & NAMELESS, f"{shown(path)}: the thing in it has not been found yet"
+
+
+def test_every_file_has_its_floor() -> None:
+    named = {
+        name.strip("() ")
+        for contract in ("floors", "hub-floors", "simulator-floors")
+        for layer in CONTRACTS[contract]["layers"]
+        for name in layer.split("|")
+    }
+    homes = {dotted(p.parent) if p.parent.name not in PACKAGES else dotted(p) for p in MODULES} - set(PACKAGES)
+    assert sorted(homes - named) == [], "give it a floor in pyproject.toml"
+    assert sorted(named - homes) == [], "a floor in pyproject.toml is given to a file that is not there"
+
+
+# Purity. The imports are import-linter's; these are the ways round it.
+
+
+SHELLS = {
+    line.split(" ")[0].removesuffix(".**") for line in CONTRACTS["pure"]["ignore_imports"] if line.endswith(" -> *")
+}
+PURE = [p for p in MODULES if not any(dotted(p) == s or dotted(p).startswith(s + ".") for s in SHELLS)]
+OUTSIDE_WORLD = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
+OUTSIDE_CALLS = {
+    "now", "utcnow", "today", "write_text", "write_bytes", "unlink", "mkdir", "rename", "touch", "home",
+    "import_module", "urandom", "uuid1", "uuid4", "monotonic", "monotonic_ns", "time_ns", "sleep", "getenv",
+}
+"""Attributes that reach a clock, a disk or chance through a module which may itself be imported."""
+
+
+@pytest.mark.parametrize("path", PURE, ids=shown)
+def test_a_pure_file_reaches_no_clock_disk_or_chance(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            called = node.func
+            if isinstance(called, ast.Name):
+                assert called.id not in OUTSIDE_WORLD, f"line {node.lineno}: {called.id}()"
+            if isinstance(called, ast.Attribute):
+                assert called.attr not in OUTSIDE_CALLS, f"line {node.lineno}: .{called.attr}()"
+        if isinstance(node, ast.ImportFrom) and node.module == "random":
+            assert [name.name for name in node.names] == ["Random"], "chance is handed in as a seeded Random"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Random":
+            assert node.args, f"line {node.lineno}: Random() without a seed"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert node.col_offset == 0, f"line {node.lineno}: an import inside a function hides what a file needs"
+
+
+def test_purity_is_judged_of_the_machines() -> None:
+    judged = {dotted(p) for p in PURE}
+    assert {"firmware_bridge.machine", "firmware_bridge.profile", "controller.wire", "controller.signal"} <= judged
+    assert not {"firmware_bridge.link", "controller.daemon", "controller.ctl"} & judged
+
+
+# The lock.
+
+
+def test_the_lock_has_hashes_and_names_no_place() -> None:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"(?m)^(?=[a-z0-9])", text)
+    assert entries[0].strip() == "", "something stands before the first package"
+    for entry in entries[1:]:
+        name = entry.split()[0]
+        assert re.match(r"[a-z0-9.\-]+(\[[a-z0-9,\-]+\])?==[0-9][0-9a-z.+\-]*(\s|$)", entry), f"{name}: not pinned"
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), f"{name}: no hash"
+    assert "://" not in text
+    assert not re.search(r"(?m)^\s*(-e|-i|-f|--(?!hash=)\S+)", text), "an option in the lock"
+    assert " @ " not in text
+
+
+def test_the_lock_holds_what_the_project_asks_for() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = {re.split(r"[=\[]", line)[0] for line in lock.splitlines() if line[:1].isalnum()}
+    project = PROJECT["project"]
+    wanted = [*project["dependencies"], *(w for extra in project["optional-dependencies"].values() for w in extra)]
+    names = {re.split(r"[<>=!~\[; ]", w)[0].lower().replace("_", "-") for w in wanted}
+    assert sorted(names - locked) == [], "run: python3 tools/dev.py lock"
+
+
+# What is committed.
+
+
+HOSTS = [a + b for a, b in (
+    ("pypi.", "org"), ("python", "hosted.org"), ("npm", "js.org"), ("npm", "mirror.com"), ("yarnpkg", ".com"),
+    ("proxy.golang", ".org"), ("crates", ".io"), ("tuna.", "tsinghua"), ("mirrors.", "aliyun"), ("deb.", "debian.org"),
+)]
+PLACES = [a + b for a, b in (("/wo", "rk/"), ("/ro", "ot/"), ("/opt/", "pypi"), ("/opt/", "wheels"), ("/tm", "p/"))]
+"""Written in halves, so that this file does not break the rule it holds."""
+
+
+def test_nothing_committed_names_a_registry_or_a_place_on_one_machine() -> None:
+    pattern = re.compile("|".join(rf"(?<![\w.]){re.escape(p)}" for p in PLACES) + "|" + "|".join(map(re.escape, HOSTS)))
+    found = []
+    for path in committed():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [f"{shown(path)}: {hit[0]}" for hit in pattern.finditer(text)]
+    assert found == []
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    dead = []
+    for path in committed():
+        if path.suffix == ".md":
+            for target in LINK.findall(path.read_text(encoding="utf-8")):
+                if "://" not in target and not (path.parent / target).exists():
+                    dead.append(f"{shown(path)}: {target}")
+    assert dead == []
+
+
+def test_both_readmes_tell_the_same() -> None:
+    """The commands in the two languages are the same lines, in the same order."""
+    english, chinese = (
+        re.findall(r"(?ms)^```sh\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"))
+        for name in ("README.md", "README.zh-CN.md")
+    )
+    without_words = [re.sub(r"\s*#.*", "", block) for block in english]
+    assert without_words == [re.sub(r"\s*#.*", "", block) for block in chinese]
+    assert without_words, "a README without a command"
+
+
+def test_every_file_is_on_the_map() -> None:
+    told = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:\w+/)?(\w+)\.py`|`(\w+)/`", told))
+    names = {a or b for a, b in named}
+    homes = {p.parent.name if p.parent.name not in PACKAGES else p.stem for p in MODULES}
+    assert sorted(homes - names - {"__init__"}) == [], "say in docs/ARCHITECTURE.md what it is"
+
+
+# The states.
+
+
+@cache
+def tables() -> tuple[states.Table, ...]:
+    return tuple(states.tables())
+
+
+def test_the_machines_have_tables() -> None:
+    drawn = {table.module.__name__ for table in tables()}
+    assert {"firmware_bridge.bus", "controller.session", "hub.dispatch"} <= drawn
+
+
+def test_each_state_is_reached_and_has_its_words() -> None:
+    for table in tables():
+        first, *others = [state.name for state in table.states]
+        reached = {to.name for (state, _), to in table.cells.items() if to is not state}
+        told = states.words(table)
+        assert [name for name in (first, *others) if name not in told] == [], f"{table.file}: states without words"
+        assert [name for name in others if name not in reached] == [], f"{table.file}: states nothing leads to"
+
+
+def test_the_drawn_states_are_current() -> None:
+    assert states.PAGE.read_text(encoding="utf-8") == states.page(), "run: python3 tools/dev.py states"
