@@ -1,0 +1,149 @@
+"""`hub.toml`: one centre, checked as a whole. For the resident hub and for an operator's client alike.
+
+Relative paths are relative to the file. It knows no private key: `[operator] keys` only names files, which the
+client opens when an order is to be signed and the resident hub never does.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator
+
+from controller import signal, trust
+from controller.signal import Signals
+from controller.trust import TrustList
+from controller.wire import Area, Code
+from firmware_bridge import document
+from firmware_bridge.document import Document
+from firmware_bridge.errors import BadDocument, Problem
+
+ENVIRONMENT = "SIREN_HUB_CONFIG"
+DEFAULTS = (Path("hub.toml"), Path("configs/demo/hub.toml"))
+
+
+class HubSection(Document):
+    id: Code
+    deployment: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    """Bound into every signed order, so that a test net's orders do not work in production."""
+    area: Area
+    """The widest area this centre orders for: no order of its clients goes beyond."""
+    timezone: str = "Asia/Shanghai"
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no such time zone; say Asia/Shanghai (and install tzdata)") from None
+        return value
+
+
+class MqttSection(Document):
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    username: str | None = None
+    password_file: str | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=120)] = 20
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class SignalFiles(Document):
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class TrustSection(Document):
+    list: str
+
+
+class OperatorSection(Document):
+    keys: tuple[str, ...] = ()
+    """Key files that sign when the command names none. For demos and tests."""
+
+
+class HubFile(Document):
+    """The file as written."""
+
+    hub: HubSection
+    mqtt: MqttSection
+    signals: SignalFiles
+    trust: TrustSection
+    operator: OperatorSection = OperatorSection()
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked centre."""
+
+    file: Path
+    spec: HubFile
+    signals: Signals
+    trusted: TrustList
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.spec.hub.timezone)
+
+    def path(self, relative: str) -> Path:
+        return (self.file.parent / relative).resolve()
+
+    @property
+    def keys(self) -> list[Path]:
+        return [self.path(k) for k in self.spec.operator.keys]
+
+
+def find(named: str | None) -> Path:
+    """The file to read: the one named, the environment's, or the first default there is."""
+    chosen = named or os.environ.get(ENVIRONMENT)
+    if chosen:
+        return Path(chosen)
+    found = next((p for p in DEFAULTS if p.exists()), None)
+    if found is None:
+        raise BadDocument([Problem("siren-hub", "--config", None,
+                                   f"name a hub.toml, or set {ENVIRONMENT}; looked for {', '.join(map(str, DEFAULTS))}")])
+    return found
+
+
+def load(path: Path, settings: list[str] | None = None) -> Config:
+    """The centre of `path` with the signals and trust list it names; BadDocument carries every problem found."""
+    file = str(path)
+    data = document.parse(document.read_text(path), file)
+    document.override(data, settings or [], file)
+    problems: list[Problem] = []
+    spec: HubFile | None = None
+    signals: Signals | None = None
+    trusted: TrustList | None = None
+    try:
+        spec = document.check(HubFile, data, file)
+    except BadDocument as bad:
+        problems.extend(bad.problems)
+    # What it names is read even when the file itself has problems, so that all are told at once.
+    files = _at(data, "signals", "files")
+    if isinstance(files, list) and files and all(isinstance(f, str) for f in files):
+        try:
+            signals = signal.load([path.parent / f for f in files])
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    named = _at(data, "trust", "list")
+    if isinstance(named, str):
+        try:
+            trusted = trust.load(path.parent / named)
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    if spec and trusted and spec.hub.deployment != trusted.deployment:
+        problems.append(Problem(file, "hub.deployment", spec.hub.deployment,
+                                f"the trust list {spec.trust.list} is {trusted.deployment}'s; one of them is wrong"))
+    if problems or spec is None or signals is None or trusted is None:
+        raise BadDocument(problems)
+    return Config(path, spec, signals, trusted)
+
+
+def _at(data: dict[str, object], section: str, key: str) -> object:
+    value = data.get(section)
+    return value.get(key) if isinstance(value, dict) else None

@@ -1,0 +1,124 @@
+"""The desk: where signed orders are handed in, and from where each is sent and followed.
+
+A machine that holds the fleet and one dispatch an order. The resident hub is this machine and a connection; an
+operator's client is the same machine, following what the hub sends. It has public keys only, and is no authority:
+it refuses what gateways would refuse, so that the operator hears it at once, but a stop that it cannot verify goes
+out all the same, for the gateways to judge.
+It refuses to know private keys, MQTT and the screen.
+"""
+
+from collections.abc import Mapping
+
+from controller import trust, wire
+from controller.signal import PROGRAMME_LIMIT_S, Signals
+from controller.trust import Reason, Rejected, TrustList
+from controller.wire import Action, OrderBody, Receipt, Status
+from firmware_bridge.machine import S, Woken, earliest
+from hub.dispatch import Dispatch
+from hub.event import Broker, Clock, Handed, Note, Publish, Taken, Told
+from hub.fleet import Fleet
+
+MAX_ORDERS = 256
+"""In flight or remembered, so that one handed in twice is sent once. A year's order calendar is a dozen."""
+STOP_ROOM = 64
+"""More of them, for stops alone: a stop finds room when everything else is full."""
+
+
+class Desk:
+    """The machine. `orders` are its dispatches, by id."""
+
+    def __init__(self, hub: str, deployment: str, signals: Signals, trusted: TrustList) -> None:
+        self.hub = hub
+        self.fleet = Fleet(deployment)
+        self._orders: dict[str, Dispatch] = {}
+        self._signals = signals
+        self._trusted = trusted
+        self._offset_us: int | None = None
+        """Wall minus monotonic time; None: no Clock yet."""
+
+    @property
+    def orders(self) -> Mapping[str, Dispatch]:
+        return self._orders
+
+    @property
+    def deadline(self) -> int | None:
+        return earliest(self.fleet.deadline, *(d.deadline for d in self._orders.values()))
+
+    def handle(self, now_us: int, event: Told | Broker | Clock | Handed | Woken) -> list[Publish | Note]:
+        out: list[Publish | Note] = []
+        match event:
+            case Told():
+                out += self.fleet.handle(now_us, event)
+                if isinstance(event.message, Receipt):
+                    concerned = [d for d in (self._orders.get(event.message.order),) if d]
+                else:
+                    concerned = list(self._orders.values()) if isinstance(event.message, Status) else []
+                for dispatch in concerned:
+                    out += dispatch.handle(now_us, event)
+            case Broker():
+                out += self.fleet.handle(now_us, event)
+            case Clock(wall_us):
+                self._offset_us = wall_us - now_us
+                for dispatch in self._orders.values():
+                    out += dispatch.handle(now_us, event)
+            case Handed(raw):
+                taken, first = self.take(now_us, raw)
+                what = "order-taken" if taken.taken else "order-refused"
+                detail = taken.why or f"{taken.sirens} sirens of {taken.gateways} gateways"
+                out.append(Note(what, subject=taken.order, detail=detail, urgent=not taken.taken))
+                out.append(Publish(wire.hub_topic(self.hub, "taken"), taken.encode()))
+                out += first
+        if (deadline := self.deadline) is not None and deadline <= now_us:
+            out += self.fleet.handle(now_us, Woken())
+            for dispatch in self._orders.values():
+                if dispatch.deadline is not None and dispatch.deadline <= now_us:
+                    out += dispatch.handle(now_us, Woken())
+        return out
+
+    def take(self, now_us: int, raw: bytes) -> tuple[Taken, list[Publish]]:
+        """Judge an order handed in; make its dispatch, and give what it sends first."""
+        if self._offset_us is None:
+            return Taken(order="", taken=False, why="the hub does not know the time yet; hand it in again"), []
+        wall_us = now_us + self._offset_us
+        try:
+            unverified = trust.peek(raw)
+            body = unverified.body
+            known = self._orders.get(body.id)
+            if known is not None:
+                if known.raw != raw:
+                    raise Rejected(Reason.DUPLICATE, body.id)
+                return _taken(known), []
+            if unverified.expires_us <= wall_us:
+                raise Rejected(Reason.EXPIRED, body.id, f"at {body.expires_at}")
+            if body.action is not Action.STOP:
+                trust.check(unverified, self._trusted, wall_us)
+            if not self._room(body):
+                raise Rejected(Reason.BUSY, body.id, f"{len(self._orders)} orders in flight")
+        except Rejected as rejected:
+            return Taken(order=rejected.order or "", taken=False, why=str(rejected)), []
+        dispatch = self._orders[body.id] = Dispatch(body, raw, self.fleet.targets(body), self._length_us(body))
+        return _taken(dispatch), dispatch.handle(now_us, Clock(wall_us))
+
+    def _room(self, body: OrderBody) -> bool:
+        limit = MAX_ORDERS + (STOP_ROOM if body.action is Action.STOP else 0)
+        while len(self._orders) >= limit:
+            over = next((id for id, d in self._orders.items() if d.over), None)
+            if over is None:
+                return False
+            del self._orders[over]
+        return True
+
+    def _length_us(self, body: OrderBody) -> int:
+        """How long the sounding lasts; the longest there can be where its signal is not known here."""
+        if body.sound is None:
+            return 0
+        if body.sound.name in self._signals:
+            length_us = self._signals.timeline(body.sound.name).end_us
+        else:
+            length_us = PROGRAMME_LIMIT_S * S
+        return length_us if body.max_duration_s is None else min(length_us, body.max_duration_s * S)
+
+
+def _taken(dispatch: Dispatch) -> Taken:
+    sirens = sum(len(s) for s in dispatch.expected.values())
+    return Taken(order=dispatch.order.id, taken=True, gateways=len(dispatch.expected), sirens=sirens)

@@ -1,0 +1,335 @@
+"""One order on its way: sent, re-sent until answered, and followed until every siren has its last word.
+
+A machine an order. MQTT's own acknowledgements are no evidence, so the same bytes go out again until each
+gateway that is meant has answered by a receipt. Receipts may come late, twice and in any order: what is known is
+merged from them so that the order of their coming makes no difference, and what has ended stays ended.
+A siren that nobody spoke of is `no answer` when its time is over; it is never counted as sounded.
+It refuses to know keys, MQTT and the fleet: it is given who is meant.
+
+    NEW         made; nothing sent before the first Clock tells what time it is.
+    SENDING     some gateway owes an answer, and the order may still begin there.
+    FOLLOWING   every gateway has answered, or it is too late to; receipts are awaited.
+    OVER        every siren has its last word, or its time is over. A late receipt is still taken in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+
+from controller import wire
+from controller.wire import Action, Evidence, Mode, OrderBody, Receipt, Stage, Status
+from firmware_bridge.machine import S, Woken, earliest
+from hub.event import Clock, Publish, Told
+
+RESEND_US = 2 * S
+"""A message lost on a bad radio link is made up for within the two seconds a stop is given."""
+RESEND_SLOW_US = 5 * S
+"""After RESEND_FAST attempts the gateway is down rather than unlucky."""
+RESEND_FAST = 15
+"""Attempts at the fast pace: half a minute."""
+RESEND_IDLE_US = 60 * S
+"""For an order that begins in more than FAR_US: a gateway that comes back in the meantime is sent it at once."""
+FAR_US = 600 * S
+AFTER_US = 60 * S
+"""A last receipt may come this much after the end: feedback is read, and a receipt may wait for a link."""
+SINGLE_LIMIT = 32
+"""Up to so many silent gateways are sent to one by one; more get the area's topic, and answer twice."""
+STOP_SENDS = 3
+"""A stop goes out so often even when the fleet knows nobody there: what sounds may be unknown to us."""
+MAX_REASONS = 16
+"""Troubles remembered of one siren."""
+MAX_SIRENS = 20_000
+"""Of one order: 5000 gateways of four. Receipts that name more are somebody inventing sirens."""
+
+
+class State(Enum):
+    NEW = "new"
+    SENDING = "sending"
+    FOLLOWING = "following"
+    OVER = "over"
+
+
+class Kind(Enum):
+    """What moves a dispatch; found from the picture after each event."""
+
+    OWED = "it has not gone out often enough, or somebody owes an answer; and it may still begin"
+    ANSWERED = "nobody owes an answer, or it is too late"
+    SETTLED = "nobody owes an answer, and every siren's last word is in or its time is over"
+
+
+_S, _K = State, Kind
+TABLE: dict[tuple[State, Kind], State] = {
+    (_S.NEW, _K.OWED): _S.SENDING,
+    (_S.NEW, _K.ANSWERED): _S.FOLLOWING,
+    (_S.NEW, _K.SETTLED): _S.OVER,
+    (_S.SENDING, _K.ANSWERED): _S.FOLLOWING,
+    (_S.SENDING, _K.SETTLED): _S.OVER,
+    (_S.FOLLOWING, _K.SETTLED): _S.OVER,
+}
+"""Missing pairs change nothing: what is over stays over."""
+
+_ON_THE_WAY = (Stage.RECEIVED, Stage.ACCEPTED, Stage.STARTED, Stage.SENSED, Stage.HEARD)
+
+
+class Ending(StrEnum):
+    """How it stands with one siren in the end; `pending` until then."""
+
+    PENDING = "pending"
+    FINISHED = "finished"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    EXPIRED = "expired"
+    NO_ANSWER = "no answer"
+
+
+@dataclass(slots=True)
+class Track:
+    """What receipts said of one siren, or, for the siren "", of the order at one gateway."""
+
+    way: int = -1
+    """Index in _ON_THE_WAY of the furthest stage told."""
+    last: Receipt | None = None
+    """The terminal receipt; of several, which would be the gateway's mistake, the one it gave first."""
+    evidence: tuple[int, Evidence] | None = None
+    """The newest, with its sequence number."""
+    edge: tuple[int, str] | None = None
+    """The first edge as told first, with its sequence number."""
+    late: tuple[int, float] | None = None
+    troubles: dict[int, str] = field(default_factory=dict)
+    deviations: set[str] = field(default_factory=set)
+
+    def take(self, receipt: Receipt) -> None:
+        """Merge one. Each piece is a minimum, maximum or union, so that repeats and disorder change nothing."""
+        if receipt.stage in _ON_THE_WAY:
+            self.way = max(self.way, _ON_THE_WAY.index(receipt.stage))
+        elif receipt.stage is Stage.TROUBLE:
+            self.trouble(receipt.seq, receipt.reason or "no reason given")
+        elif self.last is None or receipt.seq < self.last.seq:
+            self.last = receipt
+        if receipt.evidence and (self.evidence is None or receipt.seq > self.evidence[0]):
+            self.evidence = (receipt.seq, receipt.evidence)
+        if receipt.first_edge and (self.edge is None or receipt.seq < self.edge[0]):
+            self.edge = (receipt.seq, receipt.first_edge)
+        if receipt.late_ms is not None and (self.late is None or receipt.seq < self.late[0]):
+            self.late = (receipt.seq, receipt.late_ms)
+        self.deviations = set(sorted(self.deviations | set(receipt.deviations))[:MAX_REASONS])
+
+    def trouble(self, seq: int, text: str) -> None:
+        self.troubles[seq] = text
+        if len(self.troubles) > MAX_REASONS:
+            del self.troubles[max(self.troubles)]
+
+
+@dataclass(frozen=True, slots=True)
+class SirenResult:
+    """How it stands with one siren."""
+
+    gateway: str
+    siren: str
+    expected: bool
+    """False: it answered although the fleet did not know it."""
+    ending: Ending
+    stage: str
+    """The furthest that was told, for the screen: a stage, or `sent`."""
+    reason: str = ""
+    evidence: Evidence | None = None
+    first_edge: str | None = None
+    late_ms: float | None = None
+    troubles: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
+
+    @property
+    def sounded(self) -> bool:
+        """By evidence alone; what the siren is said to have done counts for nothing."""
+        return self.evidence is not None and self.evidence.sounded
+
+
+class Dispatch:
+    """The machine. Its effects are Publish; the picture is read from it by `sirens` and `gateways`."""
+
+    def __init__(self, order: OrderBody, raw: bytes, expected: Mapping[str, Sequence[str]], length_us: int) -> None:
+        """`length_us` is how long what is ordered lasts. Malformed when the order's instants are none."""
+        self.order = order
+        self.raw = raw
+        self.expected = {gateway: tuple(sirens) for gateway, sirens in expected.items()}
+        self.state = State.NEW
+        self.attempts = 0
+        self.receipts = 0
+        self._length_us = length_us
+        self._start_wall_us = (
+            wire.to_wall_us(order.sound.start_at) if order.sound and order.sound.start_at else None
+        )
+        self._expires_wall_us = wire.to_wall_us(order.expires_at)
+        self._stop = order.action is Action.STOP
+        self._tracks = {(gw, siren): Track() for gw, sirens in self.expected.items() for siren in sirens}
+        self._orders: dict[str, Track] = {}
+        """What a gateway said of the order as a whole; a gateway is here once it has answered at all."""
+        self._pending: dict[str, set[str]] = {gw: set(sirens) for gw, sirens in self.expected.items() if sirens}
+        self._owing = set(self._pending)
+        """Gateways that are meant and have not answered."""
+        self._now_us = 0
+        self._offset_us: int | None = None
+        self._start_us = 0
+        self._cutoff_us = 0
+        self._answered_us = 0
+        self._next_us = 0
+
+    @property
+    def deadline(self) -> int | None:
+        match self.state:
+            case State.NEW | State.OVER:
+                return None
+            case State.SENDING:
+                over_us = self._over_us if self._over_us > self._now_us else None
+                return earliest(self._next_us, self._cutoff_us, over_us)
+            case State.FOLLOWING:
+                return self._over_us
+
+    def handle(self, now_us: int, event: Clock | Told | Woken) -> list[Publish]:
+        self._now_us = now_us
+        out: list[Publish] = []
+        match event:
+            case Clock(wall_us):
+                self._clock(now_us, wall_us)
+            case Told(message=Receipt() as receipt) if receipt.order == self.order.id:
+                self._take(now_us, receipt)
+            case Told(message=Status(state="online"), retained=False, gateway=gateway) if gateway in self._owing:
+                # It has just come back: what it missed is sent now, not at the next turn.
+                if self._owed(now_us) and self.attempts:
+                    out.append(Publish(wire.gateway_topic(gateway, self._stop), self.raw))
+        if self._offset_us is None:
+            return out
+        if self._owed(now_us) and self._next_us <= now_us:
+            out += self._send(now_us)
+        self._judge(now_us)
+        assert (deadline := self.deadline) is None or deadline > now_us, (deadline, now_us, event)
+        return out
+
+    @property
+    def over(self) -> bool:
+        return self.state is State.OVER
+
+    @property
+    def settled(self) -> bool:
+        """Whether a report may be made: each siren's last word is in, or its time is over.
+
+        It may come before OVER: a gateway that is down is sent the order as long as it may still begin.
+        """
+        if self._offset_us is None:
+            return False
+        # With nobody known to be meant, silence proves nothing before its time is over.
+        return self._now_us >= self._over_us or bool(self._tracks and not self._pending)
+
+    def sirens(self) -> list[SirenResult]:
+        return [self._result(gateway, siren, track) for (gateway, siren), track in sorted(self._tracks.items())]
+
+    def gateways(self) -> dict[str, str]:
+        """Every gateway that is meant or has answered, and how it stands: `waiting`, `answered`, or a refusal."""
+        out = {}
+        for gateway in sorted({*self.expected, *self._orders}):
+            track = self._orders.get(gateway)
+            if track is None:
+                out[gateway] = "waiting"
+            elif track.last is not None:
+                out[gateway] = f"{track.last.stage.value}({track.last.reason})" if track.last.reason else (
+                    track.last.stage.value)
+            else:
+                out[gateway] = "answered"
+        return out
+
+    @property
+    def _over_us(self) -> int:
+        """When a siren that has not said its last word is given up; later when a gateway began late."""
+        return max(self._start_us, self._answered_us) + self._length_us + AFTER_US
+
+    # Sending.
+
+    def _clock(self, now_us: int, wall_us: int) -> None:
+        """Derive the order's instants anew, unless it has begun: then the mapping is frozen."""
+        if self._offset_us is None:
+            self._next_us = now_us
+        elif now_us >= self._start_us:
+            return
+        self._offset_us = wall_us - now_us
+        self._start_us = now_us if self._start_wall_us is None else self._start_wall_us - self._offset_us
+        self._cutoff_us = self._expires_wall_us - self._offset_us
+        if self._start_wall_us is not None and self.order.mode is not Mode.LIVE:
+            # A drill does not begin in its middle; a warning does.
+            self._cutoff_us = min(self._cutoff_us, self._start_us)
+
+    def _owed(self, now_us: int) -> bool:
+        enough = self.attempts >= (STOP_SENDS if self._stop and not self.expected else 1)
+        return bool(self._owing or not enough) and now_us < self._cutoff_us and self.state is not State.FOLLOWING
+
+    def _send(self, now_us: int) -> list[Publish]:
+        self.attempts += 1
+        if self.attempts <= RESEND_FAST:
+            gap_us = RESEND_US
+        else:
+            gap_us = RESEND_SLOW_US if self._start_us - now_us <= FAR_US else RESEND_IDLE_US
+        self._next_us = now_us + gap_us
+        if self.attempts == 1 or not self._owing or len(self._owing) > SINGLE_LIMIT:
+            return [Publish(wire.order_topic(self.order.area, self._stop), self.raw)]
+        return [Publish(wire.gateway_topic(gateway, self._stop), self.raw) for gateway in sorted(self._owing)]
+
+    # Following.
+
+    def _take(self, now_us: int, receipt: Receipt) -> None:
+        gateway, siren = receipt.gateway, receipt.siren
+        if gateway not in self._orders:
+            if len(self._orders) >= MAX_SIRENS:
+                return
+            self._orders[gateway] = Track()
+            self._owing.discard(gateway)
+            if self.state is not State.OVER:
+                self._answered_us = now_us
+        self.receipts += 1
+        if not siren:
+            track = self._orders[gateway]
+        elif (gateway, siren) in self._tracks:
+            track = self._tracks[gateway, siren]
+        elif len(self._tracks) < MAX_SIRENS:
+            track = self._tracks[gateway, siren] = Track()
+            self._pending.setdefault(gateway, set()).add(siren)
+        else:
+            return
+        track.take(receipt)
+        if receipt.mode is not None and receipt.mode is not self.order.mode and not self._stop:
+            track.trouble(receipt.seq, f"says mode {receipt.mode.value}, ordered {self.order.mode.value}")
+        waiting = self._pending.get(gateway, set())
+        waiting -= {s for s in waiting if self._last(gateway, s)}
+        if not waiting:
+            self._pending.pop(gateway, None)
+
+    def _last(self, gateway: str, siren: str) -> Receipt | None:
+        """The last word on a siren: its own, else that of its gateway on the order as a whole."""
+        own = self._tracks[gateway, siren].last
+        if own is not None or gateway not in self._orders:
+            return own
+        whole = self._orders[gateway].last
+        # `finished` of a whole sounding proves nothing of one siren; of a stop it is the answer.
+        return None if whole and whole.stage is Stage.FINISHED and self.order.action is Action.SOUND else whole
+
+    def _judge(self, now_us: int) -> None:
+        if self._owed(now_us):
+            kind = Kind.OWED
+        else:
+            kind = Kind.SETTLED if self.settled else Kind.ANSWERED
+        self.state = TABLE.get((self.state, kind), self.state)
+
+    def _result(self, gateway: str, siren: str, track: Track) -> SirenResult:
+        last = self._last(gateway, siren)
+        if last is not None:
+            ending, stage, reason = Ending(last.stage.value), last.stage.value, last.reason
+        else:
+            ending = Ending.NO_ANSWER if self.state is State.OVER or self.settled else Ending.PENDING
+            whole = self._orders.get(gateway)
+            way = max(track.way, whole.way if whole else -1)
+            stage, reason = _ON_THE_WAY[way].value if way >= 0 else "sent", ""
+        return SirenResult(
+            gateway, siren, siren in self.expected.get(gateway, ()), ending, stage, reason,
+            track.evidence[1] if track.evidence else None, track.edge[1] if track.edge else None,
+            track.late[1] if track.late else None, tuple(track.troubles[n] for n in sorted(track.troubles)),
+            tuple(sorted(track.deviations)),
+        )

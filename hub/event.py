@@ -1,0 +1,114 @@
+"""What passes between the hub's machines and their shells, and what a gateway's topic and bytes say.
+
+Times are integer microseconds: `*_us` monotonic, `wall_us` since 1970 UTC by the hub's own clock.
+It refuses to know what a message means: that is fleet's and dispatch's.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from controller import wire
+from controller.wire import Birth, Event, Health, Message, Receipt, State, Status
+from firmware_bridge.errors import Malformed
+
+SaidModel = Status | Birth | State | Health | Receipt | Event
+_LEAVES: dict[str, type[SaidModel]] = {
+    "status": Status, "birth": Birth, "health": Health, "receipt": Receipt, "event": Event,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A gateway told something. `message` None: a retained topic was cleared.
+
+    `wall_us` is the hub's wall clock at arrival: a retained message may be of any age, and only its `at` tells.
+    """
+
+    gateway: str
+    leaf: str
+    """`status`, `birth`, `health`, `state`, `receipt`, `event`."""
+    message: SaidModel | None
+    retained: bool
+    wall_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the hub's wall clock says now."""
+
+    wall_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The connection to the broker came up, or is gone."""
+
+    up: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Somebody handed in bytes that should be a signed order."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Bytes for the broker, QoS 1, not retained."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something an operator reads in the log or on the screen."""
+
+    what: str
+    gateway: str = ""
+    subject: str = ""
+    detail: str = ""
+    urgent: bool = False
+
+
+class Taken(Message):
+    """The resident hub's word on an order handed in: it sends it and re-sends it, or it does not, and why."""
+
+    v: Literal[1] = 1
+    order: str
+    """Its id; empty where none could be read."""
+    taken: bool
+    why: str = ""
+    gateways: int = 0
+    sirens: int = 0
+
+
+def filters() -> tuple[str, ...]:
+    """What a hub subscribes to so as to see every gateway. Telemetry is left out: it moves no order."""
+    root = f"{wire.ROOT}/s/+/+/+/+/+/+"
+    return (*(f"{root}/{leaf}" for leaf in _LEAVES), f"{root}/+/state")
+
+
+def told(topic: str, payload: bytes, retained: bool, wall_us: int) -> Told:
+    """What a gateway's message says; Malformed when topic and body do not fit each other."""
+    parts = topic.split("/")
+    model: type[SaidModel] | None
+    if len(parts) == 9:
+        leaf, subject = parts[8], ""
+        model = _LEAVES.get(leaf)
+    elif len(parts) == 10 and parts[9] == "state":
+        leaf, subject, model = "state", parts[8], State
+    else:
+        model = None
+    if model is None or not topic.startswith(f"{wire.ROOT}/s/") or not wire.is_code(parts[7]):
+        raise Malformed(f"{topic!r} is no topic of a gateway")
+    gateway = parts[7]
+    if not payload:
+        return Told(gateway, leaf, None, retained, wall_us)
+    message = wire.decode(model, payload)
+    named, expected = (message.id, subject) if isinstance(message, State) else (message.gateway, gateway)
+    if named != expected:
+        raise Malformed(f"{topic!r} carries a message of {named!r}")
+    return Told(gateway, leaf, message, retained, wall_us)

@@ -1,0 +1,139 @@
+"""The fleet: every gateway, its sirens and devices, and a bounded list of what happened.
+
+A machine that keeps one `Gateway` for each it hears of. What a lost, silent or unproved gateway last said of a
+siren is shown as UNKNOWN, and so is everything while the hub itself has no broker.
+It refuses to know of orders in flight (`dispatch.py`) and of the screen.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from controller.wire import DeviceCard, Event, OrderBody, SirenCard
+from firmware_bridge.machine import Woken, earliest
+from hub.event import Broker, Note, Publish, Told
+from hub.gateway import Gateway
+
+MAX_GATEWAYS = 5_000
+"""Ten times a large city. More means that somebody invents names."""
+MAX_EVENTS = 1_000
+"""Of the whole fleet; each gateway's journal has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A siren or device as it may be shown."""
+
+    gateway: str
+    card: SirenCard | DeviceCard
+    state: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of the list, and whose it is."""
+
+    gateway: str
+    event: Event
+
+
+class Fleet:
+    """The machine. Its effects: lines for an operator, and requests for messages that did not come."""
+
+    def __init__(self, deployment: str) -> None:
+        self.deployment = deployment
+        self.gateways: dict[str, Gateway] = {}
+        self.events: deque[Happened] = deque(maxlen=MAX_EVENTS)
+        self.broker = False
+        self._wake_us: int | None = None
+        """Not after the earliest deadline of any gateway; found anew when it comes, not at each message."""
+
+    @property
+    def deadline(self) -> int | None:
+        return self._wake_us
+
+    def handle(self, now_us: int, event: Told | Broker | Woken) -> list[Note | Publish]:
+        out: list[Note | Publish] = []
+        match event:
+            case Told(message=None):
+                # Of a status that means the gateway is taken out of service; of anything else nothing.
+                if event.leaf == "status" and event.gateway in self.gateways:
+                    del self.gateways[event.gateway]
+                    out.append(Note("gateway-removed", event.gateway, detail="its retained status was cleared"))
+            case Told():
+                out += self._told(now_us, event)
+            case Broker(up, why) if up != self.broker:
+                self.broker = up
+                out.append(Note("broker-up" if up else "broker-down", detail=why, urgent=not up))
+        if self._wake_us is not None and now_us >= self._wake_us:
+            for gateway in self.gateways.values():
+                if gateway.deadline is not None and gateway.deadline <= now_us:
+                    out += gateway.handle(now_us, Woken())
+            self._wake_us = earliest(*(g.deadline for g in self.gateways.values()))
+        return out
+
+    def _told(self, now_us: int, told: Told) -> list[Note | Publish]:
+        gateway = self.gateways.get(told.gateway)
+        if gateway is None:
+            if len(self.gateways) >= MAX_GATEWAYS:
+                return [Note("too-many-gateways", told.gateway, urgent=True)]
+            gateway = self.gateways[told.gateway] = Gateway(told.gateway)
+        before = gateway.birth
+        out = gateway.handle(now_us, told)
+        self._wake_us = earliest(self._wake_us, gateway.deadline)
+        birth = gateway.birth
+        if birth and birth.deployment != self.deployment and (before is None or before.session != birth.session):
+            out.append(Note("other-deployment", gateway.id, urgent=True,
+                            detail=f"{birth.deployment}, this hub is {self.deployment}'s"))
+        event = told.message
+        if isinstance(event, Event) and not any(
+            h.gateway == gateway.id and h.event.seq == event.seq for h in self.events
+        ):
+            self.events.append(Happened(gateway.id, event))
+            out.append(Note(event.what, gateway.id, event.subject, event.detail, event.urgent))
+        return out
+
+    # What is asked of it.
+
+    def missing(self, gateway: str) -> list[tuple[int, int]]:
+        """First and last number of every range of receipts and events that has not come."""
+        return list(self.gateways[gateway].sequence.holes)
+
+    def sirens(self) -> list[Shown]:
+        return [self._shown(g, card) for g in self._sorted() if g.birth for card in g.birth.sirens]
+
+    def devices(self) -> list[Shown]:
+        return [self._shown(g, card) for g in self._sorted() if g.birth for card in g.birth.devices]
+
+    def targets(self, order: OrderBody) -> dict[str, tuple[str, ...]]:
+        """The sirens an order is for, by gateway; those of lost gateways too, for they are ordered as well."""
+        found = {
+            g.id: tuple(c.id for c in g.birth.sirens if order.targets(c.id, c.area, c.layer))
+            for g in self._sorted()
+            if g.birth and g.birth.deployment == self.deployment
+        }
+        return {gateway: sirens for gateway, sirens in found.items() if sirens}
+
+    def as_json(self) -> dict[str, object]:
+        def shown(one: Shown) -> dict[str, object]:
+            return {"gateway": one.gateway, **one.card.model_dump(mode="json"), "state": one.state, "why": one.why}
+
+        return {
+            "broker": self.broker,
+            "gateways": [
+                {"id": g.id, "presence": g.presence.value, "area": g.birth.area if g.birth else None,
+                 "version": g.birth.version if g.birth else None, "modes": list(g.modes),
+                 "outbox": g.health.outbox if g.health else None, "missing": self.missing(g.id)}
+                for g in self._sorted()
+            ],
+            "sirens": [shown(s) for s in self.sirens()],
+            "devices": [shown(d) for d in self.devices()],
+            "events": [{"gateway": h.gateway, **h.event.model_dump(mode="json")} for h in self.events],
+        }
+
+    def _sorted(self) -> list[Gateway]:
+        return [self.gateways[id] for id in sorted(self.gateways)]
+
+    def _shown(self, gateway: Gateway, card: SirenCard | DeviceCard) -> Shown:
+        state, why = gateway.shown(card)
+        return Shown(gateway.id, card, state, why) if self.broker else Shown(gateway.id, card, "UNKNOWN", "no broker")

@@ -1,0 +1,37 @@
+"""Which of a gateway's receipts and events have come, kept as the ranges that have not.
+
+A gateway numbers them durably and without holes, so a hole here is something the centre has not seen. What lay
+before our first contact is no hole of ours. It refuses to know what the messages say.
+"""
+
+MAX_HOLES = 256
+"""Remembered ranges of one gateway; the oldest go first."""
+
+
+class Sequence:
+    """The numbers of one gateway."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        """The highest number that came or was announced; None before the first contact."""
+        self.holes: list[tuple[int, int]] = []
+        """First and last of every missing range, ascending."""
+
+    def announced(self, last: int) -> None:
+        """The gateway says that it has given out every number up to `last`."""
+        if self.last is not None and last > self.last:
+            self.holes.append((self.last + 1, last))
+            del self.holes[:-MAX_HOLES]
+        self.last = last if self.last is None else max(last, self.last)
+
+    def came(self, seq: int) -> bool:
+        """One came, in whatever order; False when it had come before, or may have."""
+        if self.last is None or seq > self.last:
+            self.announced(seq - 1)
+            self.last = seq
+            return True
+        for n, (first, last) in enumerate(self.holes):
+            if first <= seq <= last:
+                self.holes[n : n + 1] = [r for r in ((first, seq - 1), (seq + 1, last)) if r[0] <= r[1]]
+                return True
+        return False
