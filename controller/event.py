@@ -64,6 +64,7 @@ class Activate:
     limit_us: int
     by: str
     resumed: bool = False
+    expires_wall_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
