@@ -217,7 +217,19 @@ def check(rest: list[str]) -> int:
 
 
 def bench(rest: list[str]) -> int:
-    return python("-m", "bench", *rest)
+    """One by its name, with its own arguments; without a name all of them, one after the other."""
+    known = sorted(p.stem for p in (ROOT / "bench").glob("*.py") if '__name__ == "__main__"' in p.read_text("utf-8"))
+    if rest:
+        if rest[0] not in known:
+            raise Stop(f"no bench {rest[0]!r}; there are: {', '.join(known)}",
+                       f"没有 {rest[0]!r} 这项测量；可用：{'、'.join(known)}")
+        return python("-m", f"bench.{rest[0]}", *rest[1:])
+    ensure_venv()
+    failed = 0
+    for name in known:
+        print("==", name, flush=True)
+        failed |= subprocess.run([PYTHON, "-m", f"bench.{name}"]).returncode
+    return 1 if failed else 0
 
 
 def states(rest: list[str]) -> int:
@@ -243,7 +255,7 @@ COMMANDS = {
     "demo": (demo, "a whole small city on this machine, with simulated hardware"),
     "test": (test, "all tests; what follows goes to pytest"),
     "check": (check, "ruff, mypy --strict and the import contracts"),
-    "bench": (bench, "measure; what follows goes to bench"),
+    "bench": (bench, "measure: all, or the one named; what follows its name goes to it"),
     "states": (states, "draw docs/states.md from the transition tables"),
     "schema": (schema, "write docs/schema/*.json from the models"),
     "lock": (lock, "resolve requirements.lock again (needs uv)"),

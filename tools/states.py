@@ -125,7 +125,9 @@ def draw(table: Table) -> str:
     for (state, event), to in table.cells.items():
         if state is not to:
             arrows.setdefault((state.name, to.name), []).append(event_name(event).replace(":", " "))
-    lines.append(f"    [*] --> {next(iter(table.states)).name}")
+    reached = {to for _, to in arrows}
+    starts = [state.name for state in table.states if state.name not in reached]
+    lines += [f"    [*] --> {name}" for name in starts or [next(iter(table.states)).name]]
     lines += [f"    {a} --> {b}: {' / '.join(events)}" for (a, b), events in arrows.items()]
     lines += ["```", ""]
     said = words(table)
