@@ -1,0 +1,178 @@
+"""`siren-sim`: plays the hardware of a city, so that everything runs and is tested with none of it.
+
+    siren-sim serve configs/demo/site.toml --log run/sounds.jsonl
+    siren-sim fault relay-1 dead            siren-sim fault line-1 noise 0.05        siren-sim fault line-1 unplug
+    siren-sim set gauge-1 level 0.42        siren-sim get meter-1 current_1          siren-sim state
+    siren-sim check configs/profiles/evikon_ek61.toml
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from firmware_bridge import profile
+from firmware_bridge.errors import BadDocument
+from simulators import check, site
+from simulators.serve import Server, Sink
+
+DEMO = "configs/demo/site.toml"
+ANSWER_S = 5.0
+"""A running site answers its door within milliseconds."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: done. 1: refused, or a check failed. 2: bad arguments or documents."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except BadDocument as bad:
+        print(bad, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser("siren-sim", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    serve = verbs.add_parser("serve", help="play a site until interrupted; prints one line `ready ...`")
+    serve.add_argument("file", type=Path)
+    serve.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                       help="change the file: line[net-3].port=0")
+    serve.add_argument("--log", type=Path, metavar="FILE", help="append a JSON line for each siren that begins or ends")
+    serve.add_argument("--frames", type=Path, metavar="FILE", help="append a JSON line for each request seen on a line")
+    serve.add_argument("--seconds", type=float, help="end by itself after so long")
+    serve.set_defaults(run=_serve)
+
+    def running(name: str, help: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(name, help=help)
+        verb.add_argument("--site", type=Path, default=Path(DEMO), help=f"its site file (default: {DEMO})")
+        verb.add_argument("--control", type=Path, metavar="SOCKET", help="its control socket, instead of the site's")
+        verb.set_defaults(run=_ask)
+        return verb
+
+    fault = running("fault", "begin or end a fault in a running site")
+    fault.add_argument("target", help="a unit, unit.channel or line")
+    fault.add_argument("fault", help="dead, frozen, stuck-on, stuck-off, reboot, panel; of answers: dropped, garbled,"
+                       " cut, late, doubled, foreign, noise, short; of a line: unplug")
+    fault.add_argument("share", nargs="?", default="on", help="on (default), off, or the share of answers: 0.05")
+    put = running("set", "feed a point of a running site, or hand it back to its profile")
+    put.add_argument("unit")
+    put.add_argument("point")
+    put.add_argument("value", help="a number, true, false, a name; `free` hands it back")
+    get = running("get", "the true value of a point of a running site")
+    get.add_argument("unit")
+    get.add_argument("point")
+    running("state", "which sirens sound, and where the lines are")
+
+    examine = verbs.add_parser("check", help="check a profile and drive its simulation through every action")
+    examine.add_argument("file", type=Path)
+    examine.set_defaults(run=_check)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    plan = site.load(options.file, options.settings)
+    with ExitStack() as stack:
+        def sink(path: Path | None) -> Sink | None:
+            if path is None:
+                return None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("a", buffering=1))
+
+            def write(line: dict[str, Any]) -> None:
+                file.write(json.dumps(line) + "\n")
+
+            return write
+
+        return asyncio.run(_play(Server(plan, sink(options.log), sink(options.frames)), options.seconds))
+
+
+async def _play(server: Server, seconds: float | None) -> int:
+    over = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    await server.start()
+    try:
+        print("ready", *(f"{line}={link}" for line, link in server.links.items()), flush=True)
+        async with asyncio.timeout(seconds):
+            await over.wait()
+    except TimeoutError:
+        pass
+    finally:
+        await server.stop()
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> int:
+    """Send one request to the door of a running site and print its answer."""
+    given = vars(options)
+    if "fault" in given:
+        share = {"on": 1.0, "off": 0.0}.get(options.share)
+        try:
+            share = float(options.share) if share is None else share
+        except ValueError:
+            print(f"{options.share!r}: say on, off or a share like 0.05", file=sys.stderr)
+            return 2
+        request = {"do": "fault", "target": options.target, "fault": options.fault, "share": share}
+    elif "value" in given:
+        request = {"do": "set", "unit": options.unit, "point": options.point, "value": _scalar(options.value)}
+    elif "point" in given:
+        request = {"do": "get", "unit": options.unit, "point": options.point}
+    else:
+        request = {"do": "state"}
+    door = options.control
+    if door is None:
+        plan = site.load(options.site)
+        if plan.spec.site.control is None:
+            print(f"{options.site}: site.control is not set: the running site has no door", file=sys.stderr)
+            return 2
+        door = plan.path(plan.spec.site.control)
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_S)
+            connection.connect(str(door))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(connection.makefile().readline())
+    except (OSError, ValueError) as error:
+        print(f"{door}: {error}; is `siren-sim serve` running?", file=sys.stderr)
+        return 1
+    if not answer["ok"]:
+        print(answer["why"], file=sys.stderr)
+        return 1
+    del answer["ok"]
+    if answer:
+        print(json.dumps(answer.get("value", answer), indent=2))
+    return 0
+
+
+def _scalar(text: str) -> bool | int | float | str | None:
+    """A value as it is written in TOML, without the quotes of a text."""
+    if text in ("true", "false", "free"):
+        return {"true": True, "false": False, "free": None}[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _check(options: argparse.Namespace) -> int:
+    rows = check.drive(profile.load(options.file))
+    for row in rows:
+        print(f"{'ok  ' if row.ok else 'FAIL'}  {row.what:<40} {row.took_ms:>7} ms  {row.said}")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

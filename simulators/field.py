@@ -1,0 +1,397 @@
+"""The field: every line, unit and wire of a `Plan`, as one machine.
+
+Octets from masters come in, octets to masters and the site's own logs come out. Between a relay and a current there is
+a motor: it spools up and down, a second output or an isolator may take its power, and what it then does is the sound
+that the site log tells. It refuses to know what any gateway believes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from controller.config import Drive
+from firmware_bridge.machine import MS, Woken, earliest
+from firmware_bridge.profile import Point, Scalar
+from simulators.device import Fault, SimDevice
+from simulators.faults import LineFault, LineFaults
+from simulators.line import Endpoint, Heard, HungUp, Line, Put, Rng, Seen
+from simulators.site import Plan, UnitSection, WireSection
+
+BROADCAST = 0
+"""Every unit does it and none answers (Modbus over Serial Line V1.02, 2.2)."""
+SOUNDING_KINDS = {"siren", "annunciator", "voice"}
+"""Kinds of device that sound by themselves; anything else sounds only through a wire."""
+TCP_FAULTS = {LineFault.DROPPED, LineFault.LATE}
+"""What TCP lets through of line faults: it mends the others, or breaks."""
+
+
+# Into the field.
+
+
+@dataclass(frozen=True, slots=True)
+class ToLine:
+    """Octets came from a master; on a TCP endpoint from this connection."""
+
+    line: str
+    data: bytes
+    connection: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A connection to a TCP endpoint ended."""
+
+    line: str
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """Begin or end a fault of a unit (`relay-1`), a channel (`relay-1.2`), or a line; `share` of the answers."""
+
+    target: str
+    fault: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetPoint:
+    """The world feeds a point: a water level, a contact. None hands it back to the profile's `[simulate]`."""
+
+    unit: str
+    point: str
+    value: Scalar | None
+
+
+# Out of the field.
+
+
+@dataclass(frozen=True, slots=True)
+class ToMaster:
+    """Octets reach a master; of a TCP endpoint, on this connection."""
+
+    line: str
+    data: bytes
+    connection: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """The endpoint closes this connection."""
+
+    line: str
+    connection: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """The adapter of a line is pulled out, or put in again."""
+
+    line: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A siren began or ended to sound."""
+
+    t_us: int
+    unit: str
+    channel: int | None
+    on: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The units of a line saw a request."""
+
+    line: str
+    seen: Seen
+
+
+FieldEvent = ToLine | Left | Inject | SetPoint | Woken
+FieldEffect = ToMaster | Hang | Plug | Sound | Frame
+
+
+class NoSuch(ValueError):
+    """A name in an Inject or SetPoint that is none; the text says which there are."""
+
+
+class _Motor:
+    """What one output drives, with its wires to inputs. A head that is not wired has none."""
+
+    def __init__(self, wires: list[WireSection]) -> None:
+        self.wires = wires
+        self.driven = False
+        self.cut = False
+        self.locked = False
+        self.on = False
+
+    def settle(self) -> bool:
+        """Whether it began or ended to run."""
+        was, self.on = self.on, self.driven and not self.cut and not self.locked
+        return self.on != was
+
+
+class Field:
+    """A running site, switched on at 0. `rng` makes a source of chance from a seed: `random.Random`."""
+
+    def __init__(self, plan: Plan, rng: Callable[[int], Rng]) -> None:
+        self.plan = plan
+        self._rng = rng
+        self._out: list[FieldEffect] = []
+        self._units: dict[str, SimDevice] = {}
+        self._on_line: dict[str, list[SimDevice]] = {n.id: [] for n in plan.spec.line}
+        self._motors: dict[tuple[str, int | None], _Motor] = {}
+        self._pending: dict[tuple[str, str], tuple[int, Scalar]] = {}
+        self._faults: dict[str, LineFaults] = {}
+        """Line faults, by unit or line."""
+        for unit in plan.spec.unit:
+            self._units[unit.id] = self._unit(unit)
+            self._on_line[unit.line].append(self._units[unit.id])
+        self.lines: dict[str, Line] = {}
+        self._endpoints: dict[tuple[str, int], Endpoint] = {}
+        for n in plan.spec.line:
+            if n.kind != "tcp":
+                line = Line(n.baud, self._asker(n.id), rng(n.seed), chunks=n.chunks, error_rate=n.error_rate,
+                            echo=n.echo, strict=n.strict)
+                line.mangle = self._mangler(n.id)
+                self.lines[n.id] = line
+        self._wire_up()
+
+    def _unit(self, unit: UnitSection) -> SimDevice:
+        limits: dict[int | None, float] = {}
+        for wire in self.plan.spec.wire:
+            drive = Drive.of(wire.from_)
+            if drive.device == unit.id and wire.hard_limit_s is not None:
+                limits[drive.channel] = min(wire.hard_limit_s, limits.get(drive.channel, wire.hard_limit_s))
+        device = SimDevice(unit.id, unit.unit, self.plan.profiles[unit.profile], unit.seed, hard_limit_s=limits)
+        for name, value in unit.initial.items():
+            device.set_point(0, name, value)
+        if unit.dead:
+            device.inject(0, Fault.DEAD)
+        return device
+
+    def _wire_up(self) -> None:
+        """Motors for every wired output and every head, at rest."""
+        for id, device in self._units.items():
+            if device.profile.output is not None and device.profile.spec.kind in SOUNDING_KINDS:
+                for channel in device.outputs():
+                    self._motors[id, channel] = _Motor([])
+        for wire in self.plan.spec.wire:
+            drive = Drive.of(wire.from_)
+            motor = self._motors.setdefault((drive.device, drive.channel), _Motor([]))
+            motor.wires.append(wire)
+            if wire.to is not None:
+                unit, _, point = wire.to.partition(".")
+                self._units[unit].set_point(0, point, wire.value_off)
+        for id in self._units:
+            self._settle(0, id)
+
+    @property
+    def deadline(self) -> int | None:
+        return earliest(*(part.deadline for part in self._parts()), *(at for at, _ in self._pending.values()))
+
+    def _parts(self) -> Iterator[Line | Endpoint | SimDevice]:
+        yield from self.lines.values()
+        yield from self._endpoints.values()
+        yield from self._units.values()
+
+    def handle(self, now_us: int, event: FieldEvent) -> list[FieldEffect]:
+        """NoSuch for an Inject or SetPoint that names what is not there; nothing has happened then."""
+        try:
+            self._catch_up(now_us)
+            match event:
+                case ToLine(line, data, connection):
+                    self._put(now_us, line, data, connection)
+                case Left(line, connection):
+                    self._endpoints.pop((line, connection), None)
+                case Inject():
+                    self._inject(now_us, event)
+                case SetPoint(unit, point, value):
+                    self._set_point(now_us, unit, point, value)
+                case Woken():
+                    pass
+            self._catch_up(now_us)
+            return self._out
+        finally:
+            self._out = []
+
+    def _catch_up(self, now_us: int) -> None:
+        """Let everything happen that was due until now, each thing at its own instant."""
+        while (due := self.deadline) is not None and due <= now_us:
+            self._step(due)
+
+    def _step(self, now_us: int) -> None:
+        """Everything that is due at this instant, each part once; the rest has a deadline of its own."""
+        for place, (at_us, value) in list(self._pending.items()):
+            if at_us <= now_us:
+                del self._pending[place]
+                self._units[place[0]].set_point(now_us, place[1], value)
+                self._settle(now_us, place[0])
+        for id, device in self._units.items():
+            if device.deadline is not None and device.deadline <= now_us:
+                device.handle(now_us, Woken())
+                self._settle(now_us, id)
+        for id, line in self.lines.items():
+            if line.deadline is not None and line.deadline <= now_us:
+                self._tell(id, 0, line.handle(now_us, Woken()))
+        for (id, connection), endpoint in self._endpoints.items():
+            if endpoint.deadline is not None and endpoint.deadline <= now_us:
+                self._tell(id, connection, endpoint.handle(now_us, Woken()))
+
+    def _put(self, now_us: int, line: str, data: bytes, connection: int) -> None:
+        if line in self.lines:
+            self._tell(line, 0, self.lines[line].handle(now_us, Put(data)))
+            return
+        endpoint = self._endpoints.get((line, connection))
+        if endpoint is None:
+            spec = next(n for n in self.plan.spec.line if n.id == line)
+            endpoint = Endpoint(self._asker(line), refuse_silent=spec.refuse_silent)
+            self._endpoints[line, connection] = endpoint
+        self._tell(line, connection, endpoint.handle(now_us, Put(data)))
+
+    def _tell(self, line: str, connection: int, effects: list[Heard | Seen] | list[Heard | Seen | HungUp]) -> None:
+        for effect in effects:
+            match effect:
+                case Heard(data):
+                    self._out.append(ToMaster(line, data, connection))
+                case Seen():
+                    self._out.append(Frame(line, effect))
+                case HungUp(why):
+                    self._out.append(Hang(line, connection, why))
+
+    # Requests.
+
+    def _asker(self, line: str) -> Callable[[int, int, bytes], list[tuple[int, bytes]]]:
+        def ask(now_us: int, unit: int, pdu: bytes) -> list[tuple[int, bytes]]:
+            answers = []
+            for device in self._on_line[line]:
+                if unit not in (device.unit, BROADCAST, *device.profile.line.wildcards):
+                    continue
+                answer = device.handle(now_us, pdu)
+                self._settle(now_us, device.id)
+                if answer is not None and unit != BROADCAST:
+                    turnaround_us = device.profile.line.turnaround_ms * MS
+                    if line not in self.lines:
+                        # On TCP an answer is whole or not there: of what a fault makes of it the delay remains.
+                        answers += [(turnaround_us + delay_us, answer)
+                                    for delay_us, _ in self._mangled(line, device.id, now_us, answer)[:1]]
+                    else:
+                        answers.append((turnaround_us, answer))
+            return answers
+
+        return ask
+
+    def _mangler(self, line: str) -> Callable[[int, bytes], list[tuple[int, bytes]]]:
+        def mangle(now_us: int, frame: bytes) -> list[tuple[int, bytes]]:
+            unit = next((d.id for d in self._on_line[line] if d.unit == frame[0]), "")
+            return self._mangled(line, unit, now_us, frame)
+
+        return mangle
+
+    def _mangled(self, line: str, unit: str, now_us: int, frame: bytes) -> list[tuple[int, bytes]]:
+        faults = self._faults.get(unit) or self._faults.get(line)
+        return faults.mangle(now_us, frame) if faults else [(0, frame)]
+
+    # Motors.
+
+    def _settle(self, now_us: int, unit: str) -> None:
+        """A unit was touched: what its outputs did reaches the motors, and theirs the inputs."""
+        device = self._units[unit]
+        switched, device.log = device.log, []
+        for one in switched:
+            motor = self._motors.get((unit, one.channel))
+            if motor is not None:
+                motor.driven = one.on
+                self._run(one.t_us, (unit, one.channel), str(one.cause))
+            for place, other in self._motors.items():
+                if any(w.cut_by and Drive.of(w.cut_by) == Drive(unit, one.channel) for w in other.wires):
+                    other.cut = one.on
+                    self._run(one.t_us, place, "second-off")
+        for place, motor in self._motors.items():
+            locks = [w.locked_by for w in motor.wires if w.locked_by and w.locked_by.startswith(f"{unit}.")]
+            if locks:
+                motor.locked = any(device.value(lock.partition(".")[2]) is True for lock in locks)
+                self._run(now_us, place, "isolator")
+
+    def _run(self, t_us: int, place: tuple[str, int | None], cause: str) -> None:
+        motor = self._motors[place]
+        if not motor.settle():
+            return
+        self._out.append(Sound(t_us, *place, motor.on, cause))
+        for wire in motor.wires:
+            if wire.to is not None:
+                unit, _, point = wire.to.partition(".")
+                after_ms = wire.rise_ms if motor.on else wire.fall_ms
+                self._pending[unit, point] = t_us + after_ms * MS, wire.value_on if motor.on else wire.value_off
+
+    # From the world.
+
+    def _inject(self, now_us: int, event: Inject) -> None:
+        on = event.share > 0
+        if event.target in self._on_line:
+            if event.fault == "unplug":
+                if event.target in self.lines:
+                    self.lines[event.target].reset()
+                self._out.append(Plug(event.target, not on))
+            else:
+                self._hurt(event.target, event)
+            return
+        drive = Drive.of(event.target)
+        device = self._units.get(drive.device)
+        if device is None:
+            raise NoSuch(f"{event.target!r} is no unit and no line; units: {', '.join(self._units)};"
+                         f" lines: {', '.join(self._on_line)}")
+        if event.fault in set(Fault):
+            if drive.channel is not None and drive.channel not in device.outputs():
+                raise NoSuch(f"{event.target}: no such channel; channels: {', '.join(map(str, device.outputs()))}")
+            device.inject(now_us, Fault(event.fault), on, drive.channel)
+            self._settle(now_us, device.id)
+        else:
+            self._hurt(device.id, event)
+
+    def _hurt(self, target: str, event: Inject) -> None:
+        """A line fault, on all answers of a line or on those of one unit."""
+        tcp = all(line not in self.lines for line, units in self._on_line.items()
+                  if target == line or any(u.id == target for u in units))
+        known = sorted(TCP_FAULTS if tcp else set(LineFault))
+        if event.fault not in known:
+            others = ["unplug"] if target in self._on_line else sorted(set(Fault))
+            raise NoSuch(f"{event.fault!r} is no fault of {target}; faults: {', '.join([*others, *known])}")
+        if not 0 <= event.share <= 1:
+            raise NoSuch(f"{event.share:g} is no share of the answers; say 0 to 1")
+        self._faults.pop(target, None)
+        if event.share > 0:
+            self._faults[target] = LineFaults(self._rng(0), {LineFault(event.fault): event.share})
+
+    def _set_point(self, now_us: int, unit: str, name: str, value: Scalar | None) -> None:
+        point = self._point(unit, name)
+        try:
+            if value is not None:
+                point.encode(value)
+        except ValueError as error:
+            raise NoSuch(str(error)) from None
+        self._pending.pop((unit, name), None)
+        self._units[unit].set_point(now_us, name, value)
+        self._settle(now_us, unit)
+
+    def _point(self, unit: str, name: str) -> Point:
+        device = self._units.get(unit)
+        if device is None:
+            raise NoSuch(f"{unit!r} is no unit; units: {', '.join(self._units)}")
+        if name not in device.profile.points:
+            raise NoSuch(f"{name!r} is no point of {unit}; points: {', '.join(device.profile.points)}")
+        return device.profile.points[name]
+
+    # What there is, for whoever shows it.
+
+    def sounding(self) -> dict[tuple[str, int | None], bool]:
+        """Every siren of the site, and whether it sounds."""
+        return {place: motor.on for place, motor in self._motors.items()}
+
+    def value(self, unit: str, name: str) -> Scalar:
+        """The true value of a point, whatever the unit shows."""
+        self._point(unit, name)
+        return self._units[unit].value(name)
