@@ -1,0 +1,268 @@
+"""What orders remember: every order this gateway has believed, how each of its sirens stands, and every stop.
+
+The journal holds the same, as records of kind `accept` and `refuse` (an `Accept` each) and the session's receipts;
+`restore` reads them back after a restart. An order has one *part* for each siren it was accepted for:
+
+    CUT       accepted before a restart; waits for a clock that may be believed
+    WAITING   accepted; its record is on the way to the disk
+    GIVEN     the siren has it: it is armed, or about to start (a stop: the siren is told, and not yet off)
+    SOUNDING  the siren has started
+    DONE      the last word is said, and nothing leaves this state: one terminal receipt an order and siren
+
+It refuses to know what time it is and who may order; it only says what is known.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Literal
+
+from controller import wire
+from controller.event import Rank, Record
+from controller.wire import Action, Instant, Message, Mode, Receipt, Stage
+from firmware_bridge.errors import Malformed
+from firmware_bridge.machine import S
+
+KNOWN_LIMIT = 4096
+"""Orders remembered: at ten drills a day more than a year, and 10 MB."""
+LIVE_RESERVE = 256
+"""Beyond that, room for live orders and stops only: drills cannot fill a warning's place."""
+OVER_US = 24 * 3600 * S
+"""What could have ended so long ago has ended, though its last receipt is no more in what the journal gives back."""
+STOP_KEEP_US = 24 * 3600 * S
+"""A stop is remembered this long after it was issued."""
+STOPS_LIMIT = 64
+"""Stops remembered; equal ones are one."""
+
+
+class State(Enum):
+    CUT = auto()
+    WAITING = auto()
+    GIVEN = auto()
+    SOUNDING = auto()
+    DONE = auto()
+
+
+class Kind(Enum):
+    """What can happen to a part."""
+
+    GO = auto()
+    STARTED = auto()
+    ENDED = auto()
+
+
+TABLE = {
+    (State.CUT, Kind.GO): State.GIVEN,
+    (State.CUT, Kind.ENDED): State.DONE,
+    (State.WAITING, Kind.GO): State.GIVEN,
+    (State.WAITING, Kind.ENDED): State.DONE,
+    (State.GIVEN, Kind.STARTED): State.SOUNDING,
+    (State.GIVEN, Kind.ENDED): State.DONE,
+    (State.SOUNDING, Kind.STARTED): State.SOUNDING,
+    (State.SOUNDING, Kind.ENDED): State.DONE,
+}
+
+
+class Accept(Message):
+    """An order as this gateway understood it; the body of its journal record."""
+
+    v: Literal[1] = 1
+    order: str
+    digest: str
+    action: Action
+    mode: Mode
+    rank: Rank
+    by: str
+    persons: tuple[str, ...]
+    door: Literal["mqtt", "local"]
+    at: Instant
+    issued_wall_us: int
+    expires_wall_us: int
+    start_wall_us: int
+    """The ordered start, or, for an order that is to begin at once, the moment it was accepted."""
+    scheduled: bool
+    limit_us: int = 0
+    sirens: tuple[str, ...]
+    sound: str | None = None
+    sound_digest: str | None = None
+    seconds: float | None = None
+    """A technician's sounding: one steady tone of this length."""
+    stops: str | None = None
+    stops_live: bool = False
+    """For a stop: whether its signers may stop what is live."""
+    reason: str = ""
+    """Why it was refused as a whole, in a record of kind `refuse`."""
+    raw: str | None = None
+    """The signed order as it came."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One siren's share of an order."""
+
+    siren: str
+    state: State
+    stage: Stage | None = None
+    reason: str = ""
+    started: bool = False
+    awaits: set[str] = field(default_factory=set)
+    """A stop's part: the activations whose end it waits for."""
+    trouble: str = ""
+    """A stop's part: why one of them did not end well."""
+
+    def step(self, kind: Kind) -> None:
+        self.state = TABLE[self.state, kind]
+        self.started |= kind is Kind.STARTED
+
+
+@dataclass(slots=True)
+class Entry:
+    """A known order and its parts."""
+
+    accept: Accept
+    parts: dict[str, Part]
+    token: int = 0
+    """Of its record's Append."""
+    until_us: int | None = None
+    """When the wait for the disk (a stop: for the sirens) is over."""
+    clients: set[int] = field(default_factory=set)
+
+    @property
+    def id(self) -> str:
+        return self.accept.order
+
+    @property
+    def open(self) -> bool:
+        return any(p.state is not State.DONE for p in self.parts.values())
+
+    @property
+    def awaits_disk(self) -> bool:
+        return any(p.state is State.WAITING for p in self.parts.values())
+
+    def activation(self, siren: str) -> str:
+        return f"{self.id}/{siren}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """What a stop speaks of. Of equal ones the last issued counts."""
+
+    sirens: frozenset[str]
+    stops: str | None
+    live: bool
+
+
+class Ledger:
+    """Known orders by id, bounded, and the stops of the last day."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._open: dict[str, Entry] = {}
+        self._stops: dict[_Stop, int] = {}
+        self.alive_wall_us: int | None = None
+        """The last instant of which the journal tells: how long a restart took is counted from it."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, order: str) -> Entry | None:
+        return self._entries.get(order)
+
+    def open(self) -> list[Entry]:
+        """Orders with a siren whose last word is not said, oldest first."""
+        return list(self._open.values())
+
+    def parts_on(self, siren: str) -> Iterator[tuple[Entry, Part]]:
+        """What sounds, is armed or waits on a siren. Stops are not counted."""
+        for entry in self._open.values():
+            part = entry.parts.get(siren)
+            if part is not None and part.state is not State.DONE and entry.accept.action is not Action.STOP:
+                yield entry, part
+
+    def make_room(self, reserve: bool, wall_us: int) -> bool:
+        """When full, forget what expired first. False: full of what may still come again."""
+        limit = KNOWN_LIMIT + (LIVE_RESERVE if reserve else 0)
+        while len(self._entries) >= limit:
+            closed = (e for i, e in self._entries.items() if i not in self._open)
+            oldest = min(closed, key=lambda e: e.accept.expires_wall_us, default=None)
+            if oldest is None or oldest.accept.expires_wall_us >= wall_us:
+                return False
+            del self._entries[oldest.id]
+        return True
+
+    def add(self, entry: Entry) -> None:
+        assert entry.id not in self._entries, entry.id
+        self._entries[entry.id] = entry
+        if entry.open:
+            self._open[entry.id] = entry
+
+    def end(self, entry: Entry, part: Part, stage: Stage, reason: str) -> None:
+        """The last word on one siren."""
+        assert stage.terminal, stage
+        part.step(Kind.ENDED)
+        part.stage, part.reason = stage, reason
+        if not entry.open:
+            self._open.pop(entry.id, None)
+
+    def remember_stop(self, stop: Accept) -> None:
+        """From now on what was issued before this stop does not start. Not-live ones give way first."""
+        key = _Stop(frozenset(stop.sirens), stop.stops, stop.stops_live)
+        self._stops[key] = max(stop.issued_wall_us, self._stops.get(key, stop.issued_wall_us))
+        for old in [k for k, issued_us in self._stops.items() if issued_us < stop.issued_wall_us - STOP_KEEP_US]:
+            del self._stops[old]
+        if len(self._stops) > STOPS_LIMIT:
+            del self._stops[min(self._stops, key=lambda k: (k.live, self._stops[k]))]
+
+    def stopped(self, accept: Accept, siren: str) -> bool:
+        """Whether a stop that came first forbids this order on this siren."""
+        return any(
+            siren in stop.sirens
+            and stop.stops in (None, accept.order)
+            and (stop.live or accept.mode is not Mode.LIVE)
+            and accept.issued_wall_us <= issued_us
+            for stop, issued_us in self._stops.items()
+        )
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """Read back what the journal holds, oldest record first. What another version wrote is passed over."""
+        for record in records:
+            try:
+                match record.kind:
+                    case "accept" | "refuse":
+                        self._restore_accept(wire.validate(Accept, dict(record.body)))
+                    case "receipt":
+                        self._restore_receipt(wire.validate(Receipt, dict(record.body)))
+                    case "alive":
+                        self._alive(str(record.body.get("at")))
+            except Malformed:
+                continue
+        for entry in self.open():
+            if entry.accept.expires_wall_us + entry.accept.limit_us + OVER_US < (self.alive_wall_us or 0):
+                for part in entry.parts.values():
+                    part.state = State.DONE
+                del self._open[entry.id]
+
+    def _restore_accept(self, accept: Accept) -> None:
+        self._alive(accept.at)
+        if accept.order in self._entries:
+            return
+        self.make_room(True, wire.to_wall_us(accept.at))
+        self.add(Entry(accept.model_copy(update={"raw": None}), {s: Part(s, State.CUT) for s in accept.sirens}))
+        if accept.action is Action.STOP and not accept.reason:
+            self.remember_stop(accept)
+
+    def _restore_receipt(self, receipt: Receipt) -> None:
+        self._alive(receipt.at)
+        entry = self._entries.get(receipt.order)
+        part = entry.parts.get(receipt.siren) if entry else None
+        if entry is None or part is None or part.state is State.DONE:
+            return
+        if receipt.stage.terminal:
+            self.end(entry, part, receipt.stage, receipt.reason)
+        else:
+            part.stage = receipt.stage
+            part.started |= receipt.stage in (Stage.STARTED, Stage.SENSED, Stage.HEARD)
+
+    def _alive(self, at: str) -> None:
+        wall_us = wire.to_wall_us(at)
+        self.alive_wall_us = max(wall_us, self.alive_wall_us or wall_us)
