@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -204,6 +204,11 @@ def load(paths: list[Path]) -> Signals:
     if problems:
         raise BadDocument(problems)
     return Signals(signals, programmes)
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of a file of signals."""
+    return _File.model_json_schema()
 
 
 def lower(timeline: Timeline, output: OutputSpec, hard_limit_s: float | None) -> tuple[Timeline, tuple[str, ...]]:

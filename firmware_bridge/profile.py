@@ -209,8 +209,8 @@ class Ramp(Document):
     ramp: Name
     per_s: float
     while_: Annotated[Condition | None, Field(alias="while")] = None
-    low: float = float("-inf")
-    high: float = float("inf")
+    low: float | None = None
+    high: float | None = None
 
 
 class Wave(Document):

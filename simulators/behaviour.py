@@ -30,7 +30,10 @@ def same(value: Value, wanted: Scalar) -> bool:
 
 def ramp(rule: Ramp, value: float, elapsed_us: int) -> float:
     """Where the value is after moving for `elapsed_us`; it never leaves `low` .. `high`."""
-    return min(max(value + rule.per_s * elapsed_us / S, rule.low), rule.high)
+    value += rule.per_s * elapsed_us / S
+    if rule.low is not None:
+        value = max(value, rule.low)
+    return value if rule.high is None else min(value, rule.high)
 
 
 def wave(rule: Wave, now_us: int, seed: int) -> float:

@@ -4,6 +4,7 @@ It proves that a profile's actions and its simulation fit each other and that it
 datasheet says so: for that there are captures and other people's implementations.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,24 @@ def test_a_national_signal_can_be_lowered_to_it(profile: Profile):
         timeline, deviations = signal.lower(signals.timeline(name), profile.output, HARD_LIMIT_S)
         assert timeline == signals.timeline(name)
         assert deviations == ()
+
+
+def test_the_siren_of_the_page_about_profiles_works(tmp_path: Path):
+    page = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
+    file = tmp_path / "example_h600.toml"
+    file.write_text("".join(re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), encoding="utf-8")
+    profile = load(file)
+    master = Master(profile)
+    master.act("activate", tone="wail")
+    master.wait(S)
+    assert master.sounding() == [None]
+    assert master.read("running") is True
+    master.act("cancel")
+    assert master.sounding() == []
+    master.act("activate")
+    master.wait(60 * S)
+    assert [(s.on, s.cause) for s in master.device.log[2:]] == [(True, Cause.WRITE), (False, Cause.SELF_LIMIT)]
+    assert master.read("running") is False
 
 
 # What the sources warn of, model by model.
