@@ -1,0 +1,325 @@
+"""The journal: what happened, in order, on the disk before it is told or acted on, and impossible to alter unseen.
+
+SQLite in WAL mode with synchronous=FULL, written by one thread that commits together whatever waits (a commit costs
+an fsync, on an SD card tens of milliseconds). Each row carries the SHA-256 of its content and of the row before it.
+A disk that is full or broken is an answer, not a crash: every append is answered, and the next one tries again.
+A file that is no database any more is put aside, and a new one begun.
+
+It refuses to know what a record means, but for one thing: the kinds that grow with every message (KINDS_MANY) are
+read back apart from all others, so that a flood of events cannot push an order out of sight.
+Cutting off the newest rows cannot be seen from the file alone; `head` is what to compare it with.
+"""
+
+import hashlib
+import json
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller.event import Record
+
+GROUP = 256
+"""Records in one commit: more would hold the first ones up, fewer would waste an fsync."""
+WAITING_LIMIT = 5_000
+"""Records that wait for the disk; beyond it appends are refused at once."""
+RECORD_LIMIT = 64 * 1024
+"""Bytes of one record."""
+LOAD_MANY = 30_000
+"""Newest receipts, events and delivery marks that start-up reads: three times what the outbox holds."""
+LOAD_OTHERS = 20_000
+"""Newest of all other records: a hundred orders a day for months."""
+KEEP_ROWS = 10_000
+"""The newest rows stay whatever their age: a clock that jumps to 2099 must not empty the journal."""
+ROWS_LIMIT = 500_000
+"""Rows in all, a few hundred megabytes; the oldest go."""
+PRUNE_S = 24 * 3600
+"""How often old rows are looked for."""
+PRUNE_ROWS = 2_000
+"""Rows removed at once: the writer is not to be held up."""
+CHECKED = 1_000
+"""Newest rows whose chain is checked at opening; `verify` checks all."""
+FOUND_LIMIT = 100
+"""Faults that `verify` lists."""
+BUSY_S = 1.0
+"""How long a commit waits for a reader in another process."""
+
+KINDS_MANY = ("receipt", "event", "delivered", "omitted")
+
+_SCHEMA = """
+BEGIN IMMEDIATE;
+CREATE TABLE record (
+    n INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL);
+CREATE INDEX record_kind ON record (kind, n);
+CREATE TABLE anchor (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL, hash BLOB NOT NULL);
+INSERT INTO anchor VALUES (1, 0, x'');
+COMMIT;
+"""
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+OnDone = Callable[[str | None], None]
+"""Told None when the record is on the disk, else why it is not. From the writer's thread, but for refusals at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest row: its number, and its hash, which vouches for all before it."""
+
+    n: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the opening gave: records, oldest first; what was wrong, if anything; where a broken file was put.
+
+    No records means that nothing is known of the past: a new gateway, a lost file, or a disk that refuses.
+    """
+
+    records: tuple[Record, ...] = ()
+    why: str = ""
+    aside: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    kind: str
+    body: str
+    on_done: OnDone
+
+
+class Journal:
+    """One file, one writer: `open`, then `append` from any thread, and `close`."""
+
+    def __init__(self, path: Path, keep_days: int = 200) -> None:
+        self._path = path
+        self._keep_us = keep_days * 24 * 3600 * 1_000_000
+        self._db: sqlite3.Connection | None = None
+        self._head = Head(0, b"")
+        self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._prune_at_s = 0.0
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+    def open(self) -> Opened:
+        """Open or create the file, read what start-up needs, start the writer. What is wrong is in the answer."""
+        opened = self._open()
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+        return opened
+
+    def append(self, record: Record, on_done: OnDone) -> None:
+        """Have a record written. What is given in order is written and answered in order."""
+        body = json.dumps(record.body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        if len(body) > RECORD_LIMIT:
+            on_done(f"a record of {len(body)} bytes, more than {RECORD_LIMIT}")
+        elif self._thread is None or not self._thread.is_alive():
+            on_done("the journal is not open")
+        elif self._wishes.qsize() >= WAITING_LIMIT:
+            on_done(f"{WAITING_LIMIT} records wait for the disk already")
+        else:
+            self._wishes.put(_Wish(record.kind, body, on_done))
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        if self._thread is not None:
+            self._wishes.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def verify(self) -> list[str]:
+        """What is broken in the file, compared with what this process wrote; empty when the chain holds."""
+        return verify(self._path, self._head)
+
+    # The writer.
+
+    def _write(self) -> None:
+        going_on = True
+        while going_on:
+            group = [self._wishes.get()]
+            while len(group) < GROUP and not self._wishes.empty():
+                group.append(self._wishes.get())
+            wishes = [wish for wish in group if wish is not None]
+            going_on = len(wishes) == len(group)
+            if wishes:
+                why = self._commit(wishes)
+                for wish in wishes:
+                    wish.on_done(why)
+                self._prune()
+        self._drop()
+
+    def _commit(self, wishes: list[_Wish]) -> str | None:
+        """Write them all or none; None when they are on the disk."""
+        if self._db is None:
+            opened = self._open()
+            if self._db is None:
+                return opened.why
+        head, rows = self._head, []
+        for wish in wishes:
+            n, wall_us = head.n + 1, time.time_ns() // 1000
+            head = Head(n, _hash(head.hash, n, wall_us, wish.kind, wish.body))
+            rows.append((n, wall_us, wish.kind, wish.body, head.hash))
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            # Whether a COMMIT that failed is on the disk is not known: open anew before the next, and read the head.
+            self._drop()
+            if _is_broken(error):
+                return f"{error}; {self._put_aside().why}"
+            return str(error)
+        self._head = head
+        return None
+
+    def _prune(self) -> None:
+        """Remove some of the rows that are too old or too many; the anchor keeps the hash the chain goes on from."""
+        if self._db is None or time.monotonic() < self._prune_at_s:
+            return
+        try:
+            first, anchor = self._db.execute("SELECT (SELECT min(n) FROM record), n FROM anchor").fetchone()
+            young = self._db.execute("SELECT n FROM record WHERE wall_us >= ? ORDER BY n LIMIT 1",
+                                     (time.time_ns() // 1000 - self._keep_us,)).fetchone()
+            old = (young[0] if young else self._head.n + 1) - 1
+            last = max(min(old, self._head.n - KEEP_ROWS), self._head.n - ROWS_LIMIT)
+            if first is None or last <= anchor:
+                self._prune_at_s = time.monotonic() + PRUNE_S
+                return
+            last = min(last, first + PRUNE_ROWS)
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE anchor SET (n, hash) = (SELECT n, hash FROM record WHERE n = ?)", (last,))
+            self._db.execute("DELETE FROM record WHERE n <= ?", (last,))
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            # Nothing is lost by old rows that stay; what is wrong with the disk shows at the next commit.
+            self._drop()
+
+    # The file.
+
+    def _open(self) -> Opened:
+        fresh = not self._path.exists()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            empty = not fresh and self._path.stat().st_size == 0
+            self._db = _connect(self._path)
+            if not self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'anchor'").fetchone():
+                self._db.executescript(_SCHEMA)
+            self._head = _head(self._db)
+            records = _read(self._db)
+            found = _check(self._db, max(0, self._head.n - CHECKED))
+        except (sqlite3.Error, OSError) as error:
+            self._drop()
+            if not fresh and _is_broken(error):
+                return self._put_aside()
+            return Opened(why=f"{self._path} cannot be opened: {error}")
+        why = "; ".join(found) if found else f"{self._path} was empty: a new journal is begun" if empty else ""
+        return Opened(records, why)
+
+    def _put_aside(self) -> Opened:
+        """Rename a broken file, for whoever wants to know, and begin a new one."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = self._path.with_name(f"{self._path.name}.broken-{stamp}-{time.time_ns() % 10**9:09}")
+        try:
+            for ending in ("", "-wal", "-shm"):
+                file = self._path.with_name(self._path.name + ending)
+                if file.exists():
+                    file.rename(aside.with_name(aside.name + ending))
+        except OSError as error:
+            return Opened(why=f"{self._path} is broken and cannot be put aside: {error}")
+        self._head = Head(0, b"")
+        opened = self._open()
+        return Opened(why=opened.why or f"{self._path} was broken: put aside as {aside.name}, a new journal is begun",
+                      aside=aside)
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            try:
+                self._db.close()
+            except sqlite3.Error:
+                pass
+            self._db = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA journal_size_limit = 8388608")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _is_broken(error: Exception) -> bool:
+    """The file itself is no good (as opposed to a disk that is full, slow, read-only or gone)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+
+
+def _hash(before: bytes, n: int, wall_us: int, kind: str, body: str) -> bytes:
+    return hashlib.sha256(before + json.dumps([n, wall_us, kind, body], separators=(",", ":")).encode()).digest()
+
+
+def _head(db: sqlite3.Connection) -> Head:
+    n, hash = db.execute("SELECT n, hash FROM (SELECT n, hash FROM record UNION ALL SELECT n, hash FROM anchor)"
+                         " ORDER BY n DESC LIMIT 1").fetchone()
+    return Head(n, bytes(hash))
+
+
+def _read(db: sqlite3.Connection) -> tuple[Record, ...]:
+    marks = ",".join("?" * len(KINDS_MANY))
+    many = f"SELECT n, kind, body FROM record WHERE kind IN ({marks}) ORDER BY n DESC LIMIT {LOAD_MANY}"
+    others = f"SELECT n, kind, body FROM record WHERE kind NOT IN ({marks}) ORDER BY n DESC LIMIT {LOAD_OTHERS}"
+    rows = db.execute(f"SELECT * FROM ({many}) UNION ALL SELECT * FROM ({others}) ORDER BY n", KINDS_MANY * 2)
+    return tuple(Record(kind, found) for _, kind, body in rows if (found := _object(body)) is not None)
+
+
+def _object(body: str) -> dict[str, Any] | None:
+    """A row's body; None for one that somebody altered into no JSON: the chain tells of it, the others still count."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _check(db: sqlite3.Connection, after: int) -> list[str]:
+    """What is broken in the chain behind row `after` (or behind the anchor, where that comes later)."""
+    found: list[str] = []
+    n, hash = db.execute("SELECT n, hash FROM (SELECT n, hash FROM record WHERE n = ?1 UNION ALL"
+                         " SELECT n, hash FROM anchor) ORDER BY n DESC LIMIT 1", (after,)).fetchone()
+    for row_n, wall_us, kind, body, row_hash in db.execute("SELECT * FROM record WHERE n > ? ORDER BY n", (n,)):
+        if row_n != n + 1:
+            found.append(f"rows {n + 1} to {row_n - 1} are missing")
+        elif _hash(hash, row_n, wall_us, kind, body) != row_hash:
+            found.append(f"row {row_n} is not what was written")
+        n, hash = row_n, row_hash
+        if len(found) == FOUND_LIMIT:
+            return [*found, "and perhaps more"]
+    return found
+
+
+def verify(path: Path, head: Head | None = None) -> list[str]:
+    """What is broken in a journal file: rows altered, missing, exchanged, or cut off behind `head`."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)) as db:
+            found = [f"{path}: {row[0]}" for row in db.execute("PRAGMA quick_check(10)") if row[0] != "ok"]
+            found += _check(db, 0)
+            if head is not None and head.n:
+                row = db.execute("SELECT hash FROM record WHERE n = ?", (head.n,)).fetchone()
+                if row is None:
+                    found.append(f"row {head.n} was written and is not there: the end is cut off")
+                elif row[0] != head.hash:
+                    found.append(f"row {head.n} has another hash than when it was written")
+    except sqlite3.Error as error:
+        return [f"{path}: {error}"]
+    return found
