@@ -241,10 +241,10 @@ class SimDevice:
             output.command(True, self._now_us + round(seconds * S), Cause.LEASE_END)
         elif point is self._state(output):
             on = self.profile.is_on(self._memory.value(point)) is True
-            output.command(on, self._self_limit_us() if on else None, Cause.SELF_LIMIT)
+            output.command(on, self._self_limit_us(point.channel) if on else None, Cause.SELF_LIMIT)
         self._settle(output, cause)
 
-    def _self_limit_us(self) -> int | None:
+    def _self_limit_us(self, channel: int | None) -> int | None:
         """When a head that begins now ends by itself; a limit of 0 is none, as on the EK61."""
         spec = self.profile.output
         assert spec is not None
@@ -252,7 +252,7 @@ class SimDevice:
             return None
         limits = [spec.self_limit_s] if spec.self_limit_s else []
         if spec.limit is not None:
-            value = self._memory.value(self.profile.points[spec.limit])
+            value = self._memory.value(self.profile.point(spec.limit, channel))
             limits += [float(value)] if value and not isinstance(value, str) else []
         return self._now_us + round(min(limits) * S) if limits else None
 

@@ -75,10 +75,10 @@ class Memory:
         """What other points say about the scale of this one; a code without a factor changes nothing."""
         factor = 1.0
         if point.spec.decimals_from is not None:
-            decimals = self.value(self._profile.points[point.spec.decimals_from])
+            decimals = self.value(self._profile.point(point.spec.decimals_from, point.channel))
             factor = 1.0 if isinstance(decimals, str) else 10.0 ** -int(decimals)
         if point.spec.factor_from is not None:
-            code = self.value(self._profile.points[point.spec.factor_from.point])
+            code = self.value(self._profile.point(point.spec.factor_from.point, point.channel))
             factor *= point.spec.factor_from.factors.get(str(code), 1.0)
         return factor
 
