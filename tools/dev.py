@@ -210,7 +210,7 @@ def check(rest: list[str]) -> int:
     """All three, whatever the first says: a person mends them in one go."""
     ensure_venv()
     failed = 0
-    for words in (["ruff", "check", "."], ["mypy"], ["lint-imports"]):
+    for words in (["ruff", "check", "."], ["mypy"], ["lint-imports", "--no-logo"]):
         print("==", *words, flush=True)
         failed |= subprocess.run([VENV / "bin" / words[0], *words[1:]]).returncode
     return 1 if failed else 0
