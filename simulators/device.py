@@ -170,7 +170,7 @@ class SimDevice:
         """Nothing happens until `now_us`, but ramps move."""
         elapsed_us = now_us - self._now_us
         self._now_us = now_us
-        if elapsed_us == 0 or self._boots_us is not None:
+        if elapsed_us == 0:
             return
         for rule, point in self._ramps:
             if point.name in self._fed or (rule.while_ and not self._memory.holds(rule.while_, point.channel)):

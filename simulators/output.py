@@ -63,7 +63,7 @@ class Output:
 
     def command(self, on: bool, until_us: int | None = None, ends: Cause = Cause.LEASE_END) -> None:
         self.commanded = on
-        self.until_us = until_us if on else None
+        self.until_us = until_us
         self.ends = ends
 
     def settle(self, now_us: int, cause: Cause) -> Switched | None:

@@ -115,6 +115,12 @@ def test_single_reads_and_holes():
     assert ask(SimDevice("d", 1, holes, 1), 0, Read(Table.HOLDING, 4, 6)) == Refused(2)
 
 
+def test_a_block_limit_counts_sixteen_bits_as_a_register():
+    device = SimDevice("d", 1, relay_profile("C", line={"max_block": 1}), 1)
+    assert ask(device, 0, Read(Table.COIL, 0, 2)) == Reply((0, 0))
+    assert ask(device, 0, Read(Table.HOLDING, 0, 2)) == Refused(3)
+
+
 def test_bits_of_one_register_are_written_apart():
     points = {"flag": {"at": "holding:0", "bit": 4, "channels": 3}}
     spec = check(ProfileSpec, {"make": "x", "model": "x", "kind": "input", "source": "t", "points": points}, "b.toml")
@@ -301,6 +307,23 @@ def test_a_reboot_is_silent_drops_outputs_and_comes_up_as_at_power_up():
     assert device.value("level") == pytest.approx(1.5), "the site still feeds it"
 
 
+def test_a_board_without_power_forgets_what_it_had_begun_and_begins_nothing():
+    button = {"at": "discrete:0"}
+    points = {"relay": {"at": "coil:0", "channels": 2, "write": "level"}, "button": button}
+    rule = {"when": "button", "is": True, "then": {"relay_1": True}, "after_ms": 5000}
+    device = SimDevice("d", 1, relay_profile("C", points=points, initial={}, simulate={"press": rule}), 1)
+    device.set_point(0, "button", True)
+    device.inject(2 * S, Fault.REBOOT)
+    device.set_point(2500 * MS, "button", False)
+    device.set_point(3 * S, "button", True)
+    run(device, 60 * S)
+    assert device.log == []
+    device.set_point(60 * S, "button", False)
+    device.set_point(61 * S, "button", True)
+    run(device, 70 * S)
+    assert device.log == [Switched(66 * S, 1, True, Cause.WRITE)]
+
+
 def test_a_panel_sounds_past_a_relay_board_that_does_not_know():
     device = SimDevice("d", 1, relay_profile("C"), 1)
     device.inject(S, Fault.PANEL, channel=2)
@@ -377,6 +400,17 @@ def test_a_ramp_moves_while_its_condition_holds_and_words_do_not_lose_small_step
     ask(device, 1010 * S, coil(0))
     run(device, 5000 * S)
     assert device.value("level") == pytest.approx(1.0, abs=0.011)
+
+
+def test_a_ramp_goes_on_from_what_the_site_left():
+    device = SimDevice("d", 1, relay_profile("C", simulate={"fill": {"ramp": "level", "per_s": 0.1}}), 1)
+    run(device, 10 * S)
+    device.set_point(10 * S, "level", 5.0)
+    run(device, 20 * S)
+    assert device.value("level") == pytest.approx(5.0)
+    device.set_point(20 * S, "level", None)
+    run(device, 30 * S)
+    assert device.value("level") == pytest.approx(6.0, abs=0.011)
 
 
 def test_one_seed_one_history():
