@@ -365,13 +365,13 @@ class Bus:
             if self.state is State.PREPARED:
                 return
             if len(self._flights) >= self._in_flight:
-                edge = self._queue.edge
-                if edge is not None and edge.at_us is not None:
+                edge_us = self._queue.edge_us
+                if edge_us is not None:
                     # An edge is near and the line is not free: what is out gives way to it as to an order.
-                    if now_us >= edge.at_us - LEAD_US:
+                    if now_us >= edge_us - LEAD_US:
                         self._make_way(now_us, Priority.ORDER)
                     else:
-                        self._look_again(edge.at_us - LEAD_US)
+                        self._look_again(edge_us - LEAD_US)
                 return
             txn = self._choose(now_us)
             if txn is None:
@@ -387,21 +387,18 @@ class Bus:
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
-        edge_us = None
-        edge = self._queue.edge
-        if edge is not None and edge.at_us is not None and not self._queue.stopping:
-            if now_us >= edge.at_us - LEAD_US:
-                if not self._hopeless(now_us, edge):
-                    return edge
-                self._queue.take(edge)
-                self._finish(edge, Expired())
-                return self._choose(now_us)
-            edge_us = edge.at_us
+        # A stop waits for no edge.
+        edge_us = None if self._queue.stopping else self._queue.edge_us
+        if edge_us is not None and now_us >= edge_us - LEAD_US:
+            due = [edge for edge in self._queue.edges() if not self._hopeless(now_us, edge)]
+            return min(due, key=self._absent) if due else self._choose(now_us)
+        if edge_us is not None:
             self._look_again(edge_us - LEAD_US)
+        absent: Transaction | None = None
         for txn in self._queue.lanes():
+            if absent is not None and txn.priority is not absent.priority:
+                return absent
             if self._hopeless(now_us, txn):
-                self._queue.take(txn)
-                self._finish(txn, Expired())
                 continue
             ready_us = self._ready_us(now_us, txn)
             if ready_us is None:
@@ -410,11 +407,17 @@ class Bus:
                 continue
             crowds = edge_us is not None and max(now_us, self._free_us) + self._cost_us(txn) > edge_us
             if ready_us <= now_us and not crowds:
-                return txn
+                # Of equally urgent ones, those that will be answered go first.
+                if not self._absent(txn):
+                    return txn
+                absent = absent or txn
             if ready_us > now_us:
                 self._look_again(ready_us)
             self._look_again(txn.expires_us and txn.expires_us + 1)
-        return None
+        return absent
+
+    def _absent(self, txn: Transaction) -> bool:
+        return self._unit(txn).standing is Standing.DEMOTED
 
     def _ready_us(self, now_us: int, txn: Transaction) -> int | None:
         """When this transaction's unit may be asked; None: it is silent, and this is no time for a probe."""
@@ -473,7 +476,12 @@ class Bus:
         return unit
 
     def _hopeless(self, now_us: int, txn: Transaction) -> bool:
-        return txn.expires_us is not None and now_us > txn.expires_us
+        """Whether the last instant of a waiting transaction has passed; then it ends here."""
+        if txn.expires_us is None or now_us <= txn.expires_us:
+            return False
+        self._queue.take(txn)
+        self._finish(txn, Expired())
+        return True
 
     def _cost_us(self, txn: Transaction) -> int:
         """How long the line is taken by this transaction when its unit is as slow as it ever was."""

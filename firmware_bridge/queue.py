@@ -25,9 +25,13 @@ class Queue:
         return bool(self._lanes[Priority.STOP])
 
     @property
-    def edge(self) -> Transaction | None:
-        """The next write with an ordered instant."""
-        return self._edges[0] if self._edges else None
+    def edge_us(self) -> int | None:
+        """The next ordered instant."""
+        return self._edges[0].at_us if self._edges else None
+
+    def edges(self) -> Iterator[Transaction]:
+        """The writes of the next ordered instant; the queue may be changed meanwhile."""
+        yield from [edge for edge in self._edges if edge.at_us == self._edges[0].at_us]
 
     def lanes(self) -> Iterator[Transaction]:
         """What waits for no instant, most urgent first, oldest first; the queue may be changed meanwhile."""

@@ -103,7 +103,12 @@ class Unit:
         return min(timeout_us, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US)
 
     def timeout_us(self, asked_us: int) -> int:
-        """How long to wait when nothing does: what its profile says, or longer if it was seen to be slower."""
+        """How long to wait when nothing does: what its profile says, or longer if it was seen to be slower.
+
+        One that was silent thrice gets its usual turnaround and no more: others wait.
+        """
+        if self.standing is Standing.DEMOTED:
+            return self.patience_us(asked_us)
         return max(asked_us, min(QUARANTINE_MAX_US, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US))
 
     def settle(self, now_us: int) -> None:
