@@ -29,6 +29,7 @@ from firmware_bridge.event import (
     Write,
 )
 from firmware_bridge.machine import MS
+from firmware_bridge.modbus import EXCEPTIONS
 from firmware_bridge.move import Expect, Move, Set, Wait, same
 from firmware_bridge.plan import Block, blocks
 from firmware_bridge.profile import Line
@@ -42,10 +43,6 @@ LOOK_US = 100 * MS
 """How often an `expect` looks: a read takes 20-60 ms at 9600 baud, and polls want the line too."""
 GRACE_US = 500 * MS
 """How long after its time, beside the profile's time-out, an `expect` still waits for a look begun in time."""
-
-REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value", 4: "device failure",
-            5: "acknowledge", 6: "busy", 8: "memory parity"}
-"""Modbus exception codes (V1.1b3, clause 7) in words."""
 
 
 class State(Enum):
@@ -137,7 +134,7 @@ def said(outcome: Outcome) -> str:
         case Reply():
             return "answered"
         case Refused(code):
-            return f"refused: {REFUSALS.get(code, 'exception')} ({code})"
+            return f"refused: {EXCEPTIONS.get(code, 'exception')} ({code})"
         case Silent(why):
             return why
         case Skipped(why):

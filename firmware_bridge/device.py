@@ -32,6 +32,7 @@ from firmware_bridge.event import (
     Withdraw,
 )
 from firmware_bridge.machine import MS, S, Woken, earliest
+from firmware_bridge.modbus import EXCEPTIONS
 from firmware_bridge.move import resolve
 from firmware_bridge.plan import Block, Cut, blocks
 from firmware_bridge.profile import Point, Profile
@@ -54,7 +55,7 @@ READ_NOW_US = 5 * S
 
 ILLEGAL = {2, 3}
 """Exceptions that may mean 'not as one block': illegal address, illegal value (count)."""
-GATEWAY_SILENT = {10: "gateway has no path", 11: "no answer behind the gateway"}
+GATEWAY_SILENT = {10, 11}
 """Exceptions that a Modbus TCP gateway makes because the unit behind it said nothing (V1.1b3, clause 7)."""
 
 
@@ -350,5 +351,5 @@ class Device:
 def _as_of_unit(outcome: Outcome) -> Outcome:
     """An exception that a gateway made on behalf of a silent unit is silence, not an answer."""
     if isinstance(outcome, Refused) and outcome.code in GATEWAY_SILENT:
-        return Silent(GATEWAY_SILENT[outcome.code])
+        return Silent(EXCEPTIONS[outcome.code])
     return outcome

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from firmware_bridge import document
 from firmware_bridge.document import Document
@@ -223,6 +223,19 @@ class Wave(Document):
     noise: float = 0.0
 
 
+def _rule(value: Any) -> str | None:
+    """The arm of a rule by its verb, so that an error names the keys of that arm and not of all three."""
+    if isinstance(value, dict):
+        return next((verb.title() for verb in ("when", "ramp", "wave") if verb in value), None)
+    return type(value).__name__
+
+
+Rule = Annotated[
+    Annotated[When, Tag("When")] | Annotated[Ramp, Tag("Ramp")] | Annotated[Wave, Tag("Wave")],
+    Discriminator(_rule, custom_error_type="rule", custom_error_message="a rule has one of when, ramp, wave"),
+]
+
+
 class ProfileSpec(Document):
     """The file as written."""
 
@@ -243,22 +256,7 @@ class ProfileSpec(Document):
     actions: dict[Name, tuple[Step, ...]] = {}
     initial: dict[str, Scalar] = {}
     """Simulation: values at power-up, where not zero."""
-    simulate: dict[Name, When | Ramp | Wave] = {}
-
-    @field_validator("simulate", mode="before")
-    @classmethod
-    def _one_kind(cls, value: Any) -> Any:
-        """Choose the arm by its verb, so that an error names the key of that arm and not of all three."""
-        arms: dict[str, type[Document]] = {"when": When, "ramp": Ramp, "wave": Wave}
-        if not isinstance(value, dict):
-            return value
-        out: dict[str, Any] = {}
-        for name, body in value.items():
-            arm = next((arms[v] for v in arms if isinstance(body, dict) and v in body), None)
-            if arm is None:
-                raise ValueError(f"{name} has none of when, ramp, wave")
-            out[name] = arm.model_validate(body)
-        return out
+    simulate: dict[Name, Rule] = {}
 
 
 class Point:

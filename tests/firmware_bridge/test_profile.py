@@ -1,0 +1,258 @@
+"""Profiles: what is wrong in one is told before anything is driven, and every value survives the wire."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from firmware_bridge.errors import BadDocument, Problem
+from firmware_bridge.profile import Point, PointSpec, Profile, load, load_all, schema
+
+FOLDER = Path(__file__).parents[2] / "configs" / "profiles"
+HEAD = 'make = "m"\nmodel = "x"\nkind = "siren"\nsource = "test"\n'
+RANGES = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF), "u32": (0, 2**32 - 1), "s32": (-(2**31), 2**31 - 1)}
+ORDERS = st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA"])
+
+
+def point(at: str = "holding:0", channel: int | None = None, **more: object) -> Point:
+    return Point("p", PointSpec.model_validate({"at": at, **more}), channel)
+
+
+def made(folder: Path, text: str) -> Profile:
+    path = folder / "made.toml"
+    path.write_text(HEAD + text, encoding="utf-8")
+    return load(path)
+
+
+def problems(folder: Path, text: str) -> list[Problem]:
+    with pytest.raises(BadDocument) as caught:
+        made(folder, text)
+    return list(caught.value.problems)
+
+
+# Values on the wire.
+
+
+@given(st.sampled_from([*RANGES]), ORDERS, st.data())
+def test_every_integer_survives_the_wire(type_: str, words: str, data: st.DataObject) -> None:
+    one = point(type=type_, words=words)
+    value = data.draw(st.integers(*RANGES[type_]))
+    raw = one.encode(value)
+    assert len(raw) == one.width
+    assert all(0 <= w <= 0xFFFF for w in raw)
+    assert one.decode(raw) == value
+
+
+@given(ORDERS, st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_every_float_survives_the_wire(words: str, value: float) -> None:
+    one = point(type="f32", words=words)
+    assert one.decode(one.encode(value)) == value
+
+
+@given(
+    st.sampled_from([*RANGES]), ORDERS, st.sampled_from([0.001, 0.01, 0.1, 0.5, 3.0, 10.0, -0.1]),
+    st.sampled_from([0.0, -40.0, 2.5, 1000.0]), st.data(),
+)
+def test_every_scaled_value_comes_back_as_the_same_raw_number(
+    type_: str, words: str, scale: float, offset: float, data: st.DataObject
+) -> None:
+    one = point(type=type_, words=words, scale=scale, offset=offset)
+    raw = one.encode(data.draw(st.integers(*RANGES[type_])) * scale + offset)
+    assert one.encode(one.decode(raw)) == raw
+
+
+@given(st.booleans(), st.booleans(), st.sampled_from(["coil:1", "discrete:1", "holding:1", "input:1"]))
+def test_every_bool_survives_the_wire(value: bool, inverted: bool, at: str) -> None:
+    one = point(at, inverted=inverted, type="bool")
+    assert one.decode(one.encode(value)) is value
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 15), st.booleans())
+def test_a_bit_is_its_bit_of_the_register(word: int, bit: int, inverted: bool) -> None:
+    assert point(bit=bit, inverted=inverted).decode((word,)) is (bool(word & (1 << bit)) != inverted)
+
+
+@given(st.sampled_from(["u16", "s16", "u32", "s32"]), st.integers(-(2**34), 2**34))
+def test_what_does_not_fit_is_refused_and_never_wrapped(type_: str, value: int) -> None:
+    low, high = RANGES[type_]
+    assume(not low <= value <= high)
+    with pytest.raises(ValueError, match=f"does not fit {type_}"):
+        point(type=type_).encode(value)
+
+
+@given(st.floats(0, 60))
+def test_a_lease_is_never_longer_than_was_asked_for(seconds: float) -> None:
+    one = point("pulse:0x200", scale=0.1, readable=False)
+    (tenths,) = one.encode(seconds)
+    assert seconds - 0.1 < tenths * 0.1 <= seconds + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("type_", "words", "value", "raw"),
+    [
+        ("f32", "ABCD", 1.0, (0x3F80, 0x0000)),
+        ("f32", "CDAB", 1.0, (0x0000, 0x3F80)),
+        ("f32", "BADC", 1.0, (0x803F, 0x0000)),
+        ("f32", "DCBA", 1.0, (0x0000, 0x803F)),
+        ("u32", "CDAB", 0x12345678, (0x5678, 0x1234)),
+        ("s16", "ABCD", -50, (0xFFCE,)),
+        ("s16", "BADC", -50, (0xCEFF,)),
+        ("s32", "ABCD", -2, (0xFFFF, 0xFFFE)),
+    ],
+)
+def test_word_orders_are_those_of_the_datasheets(type_: str, words: str, value: float, raw: tuple[int, ...]) -> None:
+    one = point(type=type_, words=words)
+    assert one.encode(value) == raw
+    assert one.decode(raw) == value
+
+
+def test_names_stand_for_codes_and_an_unnamed_code_stays_a_number() -> None:
+    one = point(values={"arm": 0, "cancel": 3})
+    assert one.encode("cancel") == (3,)
+    assert one.decode((0,)) == "arm"
+    assert one.decode((9,)) == 9
+    with pytest.raises(ValueError, match="'fire' is not one of arm, cancel"):
+        one.encode("fire")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39])
+@pytest.mark.parametrize("type_", ["u16", "f32"])
+def test_what_is_no_number_is_refused(type_: str, value: float) -> None:
+    with pytest.raises(ValueError):
+        point(type=type_).encode(value)
+
+
+@pytest.mark.parametrize(
+    ("one", "raw", "invalid"),
+    [
+        (point(invalid=[0xFFFF]), (0xFFFF,), True),
+        (point(invalid=[0xFFFF]), (0xFFFE,), False),
+        (point(type="s16", invalid=[0x8000]), (0x8000,), True),
+        (point(type="s16", invalid=[-32768]), (0x8000,), True),
+        (point(type="s32", words="CDAB", invalid=[0x80000000]), (0, 0x8000), True),
+        (point(type="f32"), (0x7FC0, 0), True),
+        (point(type="f32"), (0x7F80, 0), True),
+        (point(type="f32"), (0x3F80, 0), False),
+    ],
+)
+def test_raw_values_that_mean_no_value(one: Point, raw: tuple[int, ...], invalid: bool) -> None:
+    assert one.is_invalid(raw) is invalid
+
+
+def test_a_writable_point_is_held_to_its_range_as_it_will_be_written() -> None:
+    one = point(low=1, high=10, write="level")
+    assert one.encode(10) == (10,)
+    for value in (0, 0.9, 11):
+        with pytest.raises(ValueError, match="outside"):
+            one.encode(value)
+
+
+# Channels.
+
+
+def test_channels_lie_a_stride_apart_or_are_bits_of_one_register(tmp_path: Path) -> None:
+    profile = made(
+        tmp_path,
+        "channels = 3\n[points]\n"
+        'a = { at = "holding:10", type = "f32", channels = 3, stride = 2 }\n'
+        'b = { at = "holding:30", bit = 4, channels = 3 }\n'
+        'c = { at = "coil:0x10", channels = 3 }\n',
+    )
+    assert [profile.point("a", n).address for n in (1, 2, 3)] == [10, 14, 18]
+    assert [profile.point("b", n).address for n in (1, 2, 3)] == [30, 30, 30]
+    assert [profile.point("b", n).bit for n in (1, 2, 3)] == [4, 5, 6]
+    assert profile.point("c", 3).address == 0x12
+    assert profile.point("c_2") is profile.point("c", 2)
+    with pytest.raises(KeyError):
+        profile.point("c", 4)
+
+
+# What is wrong is told.
+
+POINTS = '[points]\non = { at = "coil:0", write = "level" }\nshut = { at = "pulse:0", readable = false }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ('[points]\na = { at = "holding:0", poll = 5 }', "points.a.poll", "did you mean 'poll_ms'?"),
+        ('[points]\na = { at = "register:0" }', "points.a.at", "pattern"),
+        ('[points]\na = { type = "u16" }', "points.a.at", "required"),
+        ('[points]\na = { at = "holding:70000" }', "points.a.at", "65535"),
+        ('[points]\na = { at = "holding:65535", type = "u32" }', "points.a.at", "65535"),
+        ('[points]\na = { at = "holding:0", scale = 0 }', "points.a", "other than 0"),
+        ('[points]\na = { at = "holding:0", scale = nan }', "points.a", "other than 0"),
+        ('[points]\na = { at = "holding:0", low = 5, high = 1 }', "points.a", "swap"),
+        ('[points]\na = { at = "input:0", write = "level" }', "points.a.write", "read-only"),
+        ('[points]\na = { at = "pulse:0" }', "points.a.readable", "readable = false"),
+        ('[points]\na = { at = "coil:0", type = "f32" }', "points.a.type", "bool"),
+        ('[points]\na = { at = "coil:0", bit = 1 }', "points.a.bit", "drop `bit`"),
+        ('[points]\na = { at = "holding:0", bit = 1, write = "level" }', "points.a.write", "alone"),
+        ('[points]\na = { at = "holding:0", bit = 10, channels = 8 }', "points.a.channels", "16 bits"),
+        ('[points]\na = { at = "holding:0", decimals_from = "b" }', "points.a.decimals_from", "no such point"),
+        (POINTS + 'a = { at = "holding:0", decimals_from = "shut" }', "points.a.decimals_from", "cannot be read"),
+        ('[points]\na = { at = "holding:0", decimals_from = "a" }', "points.a", "circle"),
+        ('channels = 2\n[points]\na = { at = "coil:0", channels = 3 }', "points.a.channels", "the profile has 2"),
+        ('identity = "b"\n[points]\na = { at = "coil:0" }', "identity", "no such point; points: a"),
+        (POINTS + "[actions]\ngo = [{ set = 'off', to = true }]", "actions.go[0].set", "no such point"),
+        (POINTS + "[actions]\ngo = [{ set = 'shut', to = 1 }]", "actions.go[0].set", "level or trigger"),
+        (POINTS + "[actions]\ngo = [{ set = 'on', to = 'yes' }]", "actions.go[0].set", "not true or false"),
+        (POINTS + "[actions]\ngo = [{ set = 'on', to = '$tune' }]", "actions.go[0].set", "arguments: $lease_s"),
+        (POINTS + "[actions]\ngo = [{ expect = 'shut', is = 1 }]", "actions.go[0].expect", "cannot be read"),
+        (POINTS + "[actions]\ngo = [{ set = 'on', to = true, wait_ms = 5 }]", "actions.go[0]", "exactly one"),
+        (POINTS + "[actions]\ngo = [{ wait_ms = 5, edge = true }]", "actions.go[0]", "edge"),
+        (POINTS + "[actions]\ngo = [{ set = 'on', to = true, edge = true }, { set = 'on', to = true, edge = true }]",
+         "actions.go", "one `set`"),
+        (POINTS + "[output]\nclass = 'A'\nstate = 'on'", "output", "watchdog_s"),
+        (POINTS + "[output]\nclass = 'X'\nstate = 'on'", "output.class", "'A', 'B'"),
+        (POINTS + "[output]\nclass = 'C'\nstate = 'shut'", "output.state", "cannot be read"),
+        (POINTS + "[output]\nclass = 'C'\nstate = 'on'", "actions", "'cancel'"),
+        (POINTS + "[initial]\nof = true", "initial.of", "no such point"),
+        (POINTS + "[simulate]\nr = { rampp = 'on', per_s = 1 }", "simulate.r", "one of when, ramp, wave"),
+        (POINTS + "[simulate]\nr = 5", "simulate.r", "one of when, ramp, wave"),
+        (POINTS + "[simulate]\nr = { ramp = 'on', per_s = 1, hihg = 3 }", "simulate.r.hihg", "did you mean 'high'?"),
+        (POINTS + "[simulate]\nr = { wave = 'on' }\nq = { when = 'off', then = {} }", "simulate.r.mean", "required"),
+        (POINTS + "[line]\nparity = 'X'", "line.parity", "'N', 'E' or 'O'"),
+    ],
+)
+def test_what_is_wrong_is_told_with_key_and_remedy(tmp_path: Path, text: str, key: str, said: str) -> None:
+    found = problems(tmp_path, text)
+    assert all(p.file.endswith("made.toml") and p.remedy for p in found)
+    matching = [p for p in found if p.key == key]
+    assert matching, found
+    assert any(said in str(p) for p in matching), found
+
+
+def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(HEAD + '[points]\nx = { at = "coil:0", polls = 1 }\ny = { at = "coil" }')
+    (tmp_path / "b.toml").write_text("make = \nmodel = 5")
+    (tmp_path / "c.toml").write_text(HEAD + '[points]\nx = { at = "coil:0" }')
+    with pytest.raises(BadDocument) as caught:
+        load_all(tmp_path)
+    found = {(Path(p.file).name, p.key) for p in caught.value.problems}
+    assert found == {("a.toml", "points.x.polls"), ("a.toml", "points.y.at"), ("b.toml", "line 1, column 8")}
+
+
+def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(BadDocument, match=r"no \*\.toml"):
+        load_all(tmp_path)
+
+
+# The profiles of the project.
+
+
+@pytest.mark.parametrize("profile", load_all(FOLDER).values(), ids=lambda p: p.id)
+def test_every_profile_of_the_project_loads_and_its_points_have_one_place_each(profile: Profile) -> None:
+    places = [(p.table, p.address, p.bit) for p in profile.points.values()]
+    assert len(set(places)) == len(places), "two points at one place"
+    for one in profile.points.values():
+        for name, code in one.spec.values.items():
+            assert one.decode(one.encode(name)) == name, code
+
+
+def test_the_schema_names_the_keys_as_they_are_written() -> None:
+    text = str(schema())
+    for key in ("'class'", "'is'", "'poll_ms'", "'while'"):
+        assert key in text
