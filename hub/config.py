@@ -4,7 +4,6 @@ Relative paths are relative to the file. It knows no private key: `[operator] ke
 client opens when an order is to be signed and the resident hub never does.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +18,6 @@ from controller.wire import Area, Code
 from firmware_bridge import document
 from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
-
-ENVIRONMENT = "SIREN_HUB_CONFIG"
-DEFAULTS = (Path("hub.toml"), Path("configs/demo/hub.toml"))
 
 
 class HubSection(Document):
@@ -96,18 +92,6 @@ class Config:
     @property
     def keys(self) -> list[Path]:
         return [self.path(k) for k in self.spec.operator.keys]
-
-
-def find(named: str | None) -> Path:
-    """The file to read: the one named, the environment's, or the first default there is."""
-    chosen = named or os.environ.get(ENVIRONMENT)
-    if chosen:
-        return Path(chosen)
-    found = next((p for p in DEFAULTS if p.exists()), None)
-    if found is None:
-        raise BadDocument([Problem("siren-hub", "--config", None,
-                                   f"name a hub.toml, or set {ENVIRONMENT}; looked for {', '.join(map(str, DEFAULTS))}")])
-    return found
 
 
 def load(path: Path, settings: list[str] | None = None) -> Config:

@@ -1,8 +1,7 @@
 """One order on its way: sent, re-sent until answered, and followed until every siren has its last word.
 
 A machine an order. MQTT's own acknowledgements are no evidence, so the same bytes go out again until each
-gateway that is meant has answered by a receipt. Receipts may come late, twice and in any order: what is known is
-merged from them so that the order of their coming makes no difference, and what has ended stays ended.
+gateway that is meant has answered by a receipt. What receipts say is merged in `track.py`; what has ended stays ended.
 A siren that nobody spoke of is `no answer` when its time is over; it is never counted as sounded.
 It refuses to know keys, MQTT and the fleet: it is given who is meant.
 
@@ -13,13 +12,14 @@ It refuses to know keys, MQTT and the fleet: it is given who is meant.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 
 from controller import wire
-from controller.wire import Action, Evidence, Mode, OrderBody, Receipt, Stage, Status
+from controller.trust import Reason
+from controller.wire import Action, Mode, OrderBody, Receipt, Stage, Status
 from firmware_bridge.machine import S, Woken, earliest
 from hub.event import Clock, Publish, Told
+from hub.track import ON_THE_WAY, PASSING, Ending, SirenResult, Track
 
 RESEND_US = 2 * S
 """A message lost on a bad radio link is made up for within the two seconds a stop is given."""
@@ -36,8 +36,6 @@ SINGLE_LIMIT = 32
 """Up to so many silent gateways are sent to one by one; more get the area's topic, and answer twice."""
 STOP_SENDS = 3
 """A stop goes out so often even when the fleet knows nobody there: what sounds may be unknown to us."""
-MAX_REASONS = 16
-"""Troubles remembered of one siren."""
 MAX_SIRENS = 20_000
 """Of one order: 5000 gateways of four. Receipts that name more are somebody inventing sirens."""
 
@@ -67,83 +65,6 @@ TABLE: dict[tuple[State, Kind], State] = {
     (_S.FOLLOWING, _K.SETTLED): _S.OVER,
 }
 """Missing pairs change nothing: what is over stays over."""
-
-_ON_THE_WAY = (Stage.RECEIVED, Stage.ACCEPTED, Stage.STARTED, Stage.SENSED, Stage.HEARD)
-
-
-class Ending(StrEnum):
-    """How it stands with one siren in the end; `pending` until then."""
-
-    PENDING = "pending"
-    FINISHED = "finished"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    EXPIRED = "expired"
-    NO_ANSWER = "no answer"
-
-
-@dataclass(slots=True)
-class Track:
-    """What receipts said of one siren, or, for the siren "", of the order at one gateway."""
-
-    way: int = -1
-    """Index in _ON_THE_WAY of the furthest stage told."""
-    last: Receipt | None = None
-    """The terminal receipt; of several, which would be the gateway's mistake, the one it gave first."""
-    evidence: tuple[int, Evidence] | None = None
-    """The newest, with its sequence number."""
-    edge: tuple[int, str] | None = None
-    """The first edge as told first, with its sequence number."""
-    late: tuple[int, float] | None = None
-    troubles: dict[int, str] = field(default_factory=dict)
-    deviations: set[str] = field(default_factory=set)
-
-    def take(self, receipt: Receipt) -> None:
-        """Merge one. Each piece is a minimum, maximum or union, so that repeats and disorder change nothing."""
-        if receipt.stage in _ON_THE_WAY:
-            self.way = max(self.way, _ON_THE_WAY.index(receipt.stage))
-        elif receipt.stage is Stage.TROUBLE:
-            self.trouble(receipt.seq, receipt.reason or "no reason given")
-        elif self.last is None or receipt.seq < self.last.seq:
-            self.last = receipt
-        if receipt.evidence and (self.evidence is None or receipt.seq > self.evidence[0]):
-            self.evidence = (receipt.seq, receipt.evidence)
-        if receipt.first_edge and (self.edge is None or receipt.seq < self.edge[0]):
-            self.edge = (receipt.seq, receipt.first_edge)
-        if receipt.late_ms is not None and (self.late is None or receipt.seq < self.late[0]):
-            self.late = (receipt.seq, receipt.late_ms)
-        self.deviations = set(sorted(self.deviations | set(receipt.deviations))[:MAX_REASONS])
-
-    def trouble(self, seq: int, text: str) -> None:
-        self.troubles[seq] = text
-        if len(self.troubles) > MAX_REASONS:
-            del self.troubles[max(self.troubles)]
-
-
-@dataclass(frozen=True, slots=True)
-class SirenResult:
-    """How it stands with one siren."""
-
-    gateway: str
-    siren: str
-    expected: bool
-    """False: it answered although the fleet did not know it."""
-    ending: Ending
-    stage: str
-    """The furthest that was told, for the screen: a stage, or `sent`."""
-    reason: str = ""
-    evidence: Evidence | None = None
-    first_edge: str | None = None
-    late_ms: float | None = None
-    troubles: tuple[str, ...] = ()
-    deviations: tuple[str, ...] = ()
-
-    @property
-    def sounded(self) -> bool:
-        """By evidence alone; what the siren is said to have done counts for nothing."""
-        return self.evidence is not None and self.evidence.sounded
-
 
 class Dispatch:
     """The machine. Its effects are Publish; the picture is read from it by `sirens` and `gateways`."""
@@ -225,17 +146,18 @@ class Dispatch:
         return [self._result(gateway, siren, track) for (gateway, siren), track in sorted(self._tracks.items())]
 
     def gateways(self) -> dict[str, str]:
-        """Every gateway that is meant or has answered, and how it stands: `waiting`, `answered`, or a refusal."""
-        out = {}
+        """Every gateway that is meant or has answered, and how it stands: waiting, answered, or rejected(why)."""
+        out: dict[str, str] = {}
         for gateway in sorted({*self.expected, *self._orders}):
             track = self._orders.get(gateway)
+            refusal = self._refusal(gateway)
             if track is None:
                 out[gateway] = "waiting"
-            elif track.last is not None:
-                out[gateway] = f"{track.last.stage.value}({track.last.reason})" if track.last.reason else (
-                    track.last.stage.value)
-            else:
+            elif refusal is None:
                 out[gateway] = "answered"
+            elif gateway in self.expected or refusal != Reason.NO_TARGET:
+                # An order for an area reaches gateways it does not mean; that they say so is no news.
+                out[gateway] = f"rejected({refusal})"
         return out
 
     @property
@@ -281,7 +203,6 @@ class Dispatch:
             if len(self._orders) >= MAX_SIRENS:
                 return
             self._orders[gateway] = Track()
-            self._owing.discard(gateway)
             if self.state is not State.OVER:
                 self._answered_us = now_us
         self.receipts += 1
@@ -297,21 +218,37 @@ class Dispatch:
         track.take(receipt)
         if receipt.mode is not None and receipt.mode is not self.order.mode and not self._stop:
             track.trouble(receipt.seq, f"says mode {receipt.mode.value}, ordered {self.order.mode.value}")
+        self._answer(gateway)
+
+    def _answer(self, gateway: str) -> None:
+        """What a gateway's answer settles: that it has the order, and which of its sirens have their last word."""
+        if self._refusal(gateway) not in PASSING:
+            self._owing.discard(gateway)
         waiting = self._pending.get(gateway, set())
         waiting -= {s for s in waiting if self._last(gateway, s)}
         if not waiting:
             self._pending.pop(gateway, None)
 
+    def _refusal(self, gateway: str) -> str | None:
+        """Why it refuses the order as a whole. Once it has taken it, an earlier refusal counts no more."""
+        whole = self._orders.get(gateway)
+        if whole is None or whole.last is None or whole.way >= 0 or whole.last.stage is not Stage.REJECTED:
+            return None
+        return whole.last.reason
+
     def _last(self, gateway: str, siren: str) -> Receipt | None:
-        """The last word on a siren: its own, else that of its gateway on the order as a whole."""
+        """The last word on a siren: its own, else its gateway's refusal of the whole order."""
         own = self._tracks[gateway, siren].last
-        if own is not None or gateway not in self._orders:
+        if own is not None or self._refusal(gateway) is None or gateway in self._owing:
             return own
-        whole = self._orders[gateway].last
-        # `finished` of a whole sounding proves nothing of one siren; of a stop it is the answer.
-        return None if whole and whole.stage is Stage.FINISHED and self.order.action is Action.SOUND else whole
+        return self._orders[gateway].last
 
     def _judge(self, now_us: int) -> None:
+        if self._owing and now_us >= self._cutoff_us:
+            # Too late for another attempt: a passing refusal has become the last word.
+            late, self._owing = self._owing, set()
+            for gateway in late:
+                self._answer(gateway)
         if self._owed(now_us):
             kind = Kind.OWED
         else:
@@ -326,7 +263,7 @@ class Dispatch:
             ending = Ending.NO_ANSWER if self.state is State.OVER or self.settled else Ending.PENDING
             whole = self._orders.get(gateway)
             way = max(track.way, whole.way if whole else -1)
-            stage, reason = _ON_THE_WAY[way].value if way >= 0 else "sent", ""
+            stage, reason = ON_THE_WAY[way].value if way >= 0 else "sent", ""
         return SirenResult(
             gateway, siren, siren in self.expected.get(gateway, ()), ending, stage, reason,
             track.evidence[1] if track.evidence else None, track.edge[1] if track.edge else None,

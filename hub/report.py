@@ -17,7 +17,7 @@ from statistics import median
 from controller import wire
 from controller.wire import Action, OrderBody
 from firmware_bridge.errors import Malformed
-from hub.dispatch import Ending, SirenResult
+from hub.track import Ending, SirenResult
 
 FORMULA = ("鸣响率 = 有独立反馈证实鸣响的警报器数 / 受令警报器数 · "
            "sounded (independent feedback in >= 4 of 5 on-phases) / ordered")

@@ -1,4 +1,4 @@
-"""The desk: where signed orders are handed in, and from where each is sent and followed.
+"""The centre: where signed orders are handed in, and from where each is sent and followed.
 
 A machine that holds the fleet and one dispatch an order. The resident hub is this machine and a connection; an
 operator's client is the same machine, following what the hub sends. It has public keys only, and is no authority:
@@ -24,7 +24,13 @@ STOP_ROOM = 64
 """More of them, for stops alone: a stop finds room when everything else is full."""
 
 
-class Desk:
+QUIET_TEST_US = 60 * S
+"""A head tests its drivers one after the other; the slowest profile waits so long."""
+STOP_US = 40 * S
+"""With what is allowed after it, longer than a gateway waits until a stopped motor has run down (90 s)."""
+
+
+class Centre:
     """The machine. `orders` are its dispatches, by id."""
 
     def __init__(self, hub: str, deployment: str, signals: Signals, trusted: TrustList) -> None:
@@ -111,7 +117,7 @@ class Desk:
     def _length_us(self, body: OrderBody) -> int:
         """How long the sounding lasts; the longest there can be where its signal is not known here."""
         if body.sound is None:
-            return 0
+            return STOP_US if body.action is Action.STOP else QUIET_TEST_US
         if body.sound.name in self._signals:
             length_us = self._signals.timeline(body.sound.name).end_us
         else:

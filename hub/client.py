@@ -1,0 +1,190 @@
+"""An operator's client: what drafts, signs, hands in and follows orders. For `siren-hub order` and for programs.
+
+    async with Client(config) as client:
+        body = client.draft(Wish(Action.SOUND, Mode.DRILL, "41/01", sound="demo-air-raid"))
+        async for order in client.order(body, load(config.keys)):
+            print(len(order.sirens()))
+        print(client.report(order).text())
+
+It signs here and hands the signed bytes to the resident hub, which sends and re-sends them; it follows by the
+receipts that it hears itself. With `direct` it sends by itself.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from controller import wire
+from controller.wire import Action, OrderBody
+from firmware_bridge.errors import BadDocument, Problem
+from hub import draft, keys, report
+from hub.config import Config
+from hub.dispatch import Dispatch
+from hub.draft import Wish
+from hub.event import Note
+from hub.fleet import Fleet
+from hub.report import Report
+from hub.shell import Shell
+
+BROKER_S = 5.0
+"""A broker that is there answers in milliseconds; a mobile line takes a second or two."""
+QUIET_S = 0.3
+"""The fleet is taken as complete when no retained message came for so long."""
+SETTLE_S = 3.0
+"""And at the latest after this."""
+HUB_S = 3.0
+HAND_IN_S = 1.0
+"""How often an order is handed in until the hub has answered; the same id is taken once."""
+FRAME_S = 0.1
+"""At most so often the picture is given to whoever follows an order."""
+
+
+class Unreachable(Exception):
+    """There is no broker, or no resident hub; the text says what to do."""
+
+
+class Refused(Exception):
+    """The order was not taken, and why."""
+
+
+def load(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """The key files; every problem of every file at once."""
+    found: list[dict[str, str]] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            found.append(keys.load_key(path))
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    if not paths:
+        problems.append(Problem("siren-hub", "--key", None, "name a key file, or list some in [operator] keys"))
+    if problems:
+        raise BadDocument(problems)
+    return found
+
+
+class Client:
+    """One client; `fleet` is what it sees. `on_note` gets lines for people."""
+
+    def __init__(self, config: Config, on_note: Callable[[Note], None] | None = None, direct: bool = False) -> None:
+        self.config = config
+        self._notes = on_note or (lambda note: None)
+        self._false = 0
+        self._shell = Shell(config, f"operator-{uuid.uuid4().hex[:12]}", direct, False, self._note)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Client":
+        self._task = asyncio.create_task(self._shell.run())
+        try:
+            await self._settle()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def fleet(self) -> Fleet:
+        return self._shell.centre.fleet
+
+    def draft(self, wish: Wish) -> OrderBody:
+        """The order of this wish, made now; BadDocument tells everything that is wrong with it."""
+        return draft.draft(wish, self.config, uuid.uuid4().hex, self._shell.wall_us())
+
+    async def order(self, body: OrderBody, signers: Sequence[dict[str, str]]) -> AsyncIterator[Dispatch]:
+        """Sign it, hand it in, and give its picture again and again until a report can be made.
+
+        Refused: it would not be taken. Unreachable: nobody took it. A stop that no hub takes is sent from here.
+        """
+        async for dispatch in self.hand_in(keys.sign(body, list(signers)), body):
+            yield dispatch
+
+    async def hand_in(self, raw: bytes, body: OrderBody) -> AsyncIterator[Dispatch]:
+        """The same with an order that is signed already."""
+        shell = self._shell
+        self._false = 0
+        taken, first = shell.centre.take(shell.now_us(), raw)
+        if not taken.taken:
+            raise Refused(taken.why)
+        if not shell.sends:
+            try:
+                await self._hand_to_hub(raw, body)
+            except Unreachable:
+                if body.action is not Action.STOP:
+                    raise
+                self._notes(Note("stop-direct", subject=body.id, detail="no hub took it; sent from here", urgent=True))
+                shell.sends = True
+        shell.carry_out([*first])
+        dispatch = shell.centre.orders[body.id]
+        while True:
+            yield dispatch
+            if dispatch.settled:
+                return
+            shell.changed.clear()
+            await asyncio.sleep(FRAME_S)
+            await shell.changed.wait()
+            self._alive()
+
+    def report(self, dispatch: Dispatch) -> Report:
+        """The figures as they stand; soundings without an order are counted since it was handed in."""
+        return report.of(dispatch.order, dispatch.sirens(), self._false)
+
+    async def _hand_to_hub(self, raw: bytes, body: OrderBody) -> None:
+        shell, hub = self._shell, self.config.spec.hub.id
+        topic = wire.hub_topic(hub, "submit")
+        deadline = asyncio.get_running_loop().time() + HUB_S
+        while (taken := shell.taken.get(body.id)) is None:
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise Unreachable(
+                    f"总站 {hub} 无应答 / no hub {hub} answered within {HUB_S:g} s. "
+                    f"启动它 start it: siren-hub run {self.config.file}   或直接发送 or send it yourself: --direct")
+            shell.connection.publish(topic, raw)
+            again = min(left_s, HAND_IN_S)
+            try:
+                async with asyncio.timeout(again):
+                    while body.id not in shell.taken:
+                        shell.changed.clear()
+                        await shell.changed.wait()
+            except TimeoutError:
+                self._alive()
+        if not taken.taken:
+            raise Refused(f"总站拒绝 the hub refused it: {taken.why}")
+
+    async def _settle(self) -> None:
+        """Until connected, and until the retained messages have come in."""
+        shell, loop = self._shell, asyncio.get_running_loop()
+        began = loop.time()
+        while not self.fleet.broker:
+            self._alive()
+            if loop.time() - began > BROKER_S:
+                raise Unreachable(f"没有消息服务器 / no broker at {shell.connection.place}. "
+                                  f"看 look at [mqtt] in {self.config.file}; 启动 start it: mosquitto")
+            await asyncio.sleep(0.02)
+        began = loop.time()
+        while loop.time() - began < SETTLE_S:
+            shell.changed.clear()
+            try:
+                await asyncio.wait_for(shell.changed.wait(), QUIET_S)
+            except TimeoutError:
+                return
+
+    def _alive(self) -> None:
+        """A shell that crashed is our crash."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    def _note(self, note: Note) -> None:
+        if note.what == "unexpected-on":
+            self._false += 1
+        self._notes(note)

@@ -1,0 +1,124 @@
+"""The hub's and its clients' connection to the broker: connects, subscribes, reads, publishes, and comes back.
+
+MQTT 3.1.1, which every broker speaks. What is waiting to be published is dropped when the connection goes: the
+machine that wanted it sent will want it again. It decides nothing and knows no message.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import aiomqtt
+from aiomqtt import MqttError, ProtocolVersion
+
+from hub.config import Config
+
+QUEUE_LIMIT = 20_000
+"""Messages waiting for the broker: one round of re-sending to every gateway of every order in flight, and more."""
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between attempts; the last is repeated."""
+TIMEOUT_S = 5.0
+"""A broker that does not answer in this time is as good as gone."""
+
+
+class Connection:
+    """`on_message` gets topic, payload and whether it was retained; `on_broker` whether it is up, and why not."""
+
+    def __init__(self, config: Config, identifier: str, keep_session: bool, filters: Sequence[str],
+                 on_message: Callable[[str, bytes, bool], None], on_broker: Callable[[bool, str], None]) -> None:
+        self._config = config
+        self._identifier = identifier
+        self._keep_session = keep_session
+        self._filters = filters
+        self._on_message = on_message
+        self._on_broker = on_broker
+        self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_LIMIT)
+        self._up = False
+
+    @property
+    def place(self) -> str:
+        mqtt = self._config.spec.mqtt
+        return f"{mqtt.host}:{mqtt.port}"
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """QoS 1, not retained; dropped while there is no broker."""
+        if self._up and not self._queue.full():
+            self._queue.put_nowait((topic, payload))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failures = 0
+        while True:
+            why = "closed"
+            try:
+                async with self._client() as client:
+                    for one in self._filters:
+                        await client.subscribe(one, qos=1)
+                    failures = 0
+                    self._up = True
+                    self._on_broker(True, self.place)
+                    await self._carry(client)
+            except (MqttError, OSError) as error:
+                why = str(error)
+            self._drop(why)
+            await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+            failures += 1
+
+    async def flush(self) -> None:
+        """Until everything handed in has gone to the broker."""
+        await self._queue.join()
+
+    async def _carry(self, client: aiomqtt.Client) -> None:
+        """Both ways until the connection breaks, which raises."""
+        sending = asyncio.create_task(self._send(client))
+        try:
+            reading = asyncio.create_task(self._read(client))
+            try:
+                done, _ = await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        while True:
+            topic, payload = await self._queue.get()
+            try:
+                await client.publish(topic, payload, qos=1)
+            finally:
+                self._queue.task_done()
+
+    async def _read(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = message.payload if isinstance(message.payload, bytes) else b""
+            self._on_message(message.topic.value, payload, bool(message.retain))
+
+    def _drop(self, why: str) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
+            self._queue.task_done()
+        self._up = False
+        self._on_broker(False, f"{self.place}: {why}")
+
+    def _client(self) -> aiomqtt.Client:
+        mqtt = self._config.spec.mqtt
+
+        def path(name: str | None) -> Path | None:
+            return None if name is None else self._config.path(name)
+
+        password_file = path(mqtt.password_file)
+        context = None
+        if mqtt.tls:
+            context = ssl.create_default_context(cafile=path(mqtt.ca_file))
+            if (cert := path(mqtt.cert_file)) is not None:
+                context.load_cert_chain(cert, path(mqtt.key_file))
+        return aiomqtt.Client(
+            mqtt.host, mqtt.port, identifier=self._identifier, protocol=ProtocolVersion.V311,
+            clean_session=not self._keep_session, keepalive=mqtt.keepalive_s, timeout=TIMEOUT_S, tls_context=context,
+            username=mqtt.username, password=password_file.read_text().strip() if password_file else None,
+        )

@@ -1,0 +1,102 @@
+"""The shell of the centre: carries bytes and time into it and its effects out, for the hub and for a client.
+
+It decides nothing about orders. `sends` False makes a follower of it: what the centre would publish stays here,
+because the resident hub publishes it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from controller import wire
+from controller.wire import decode
+from firmware_bridge.errors import Malformed
+from firmware_bridge.machine import S, Woken
+from hub import event as words
+from hub.centre import Centre
+from hub.config import Config
+from hub.connection import Connection
+from hub.event import Broker, Clock, Handed, Note, Publish, Taken, Told
+
+CLOCK_US = 1 * S
+"""How often the centre is told the time: a step of the wall clock is seen within it."""
+
+
+class Shell:
+    """One centre and its connection. `on_note` gets lines for people; `changed` is set after every event."""
+
+    def __init__(self, config: Config, identifier: str, sends: bool, takes: bool,
+                 on_note: Callable[[Note], None]) -> None:
+        hub = config.spec.hub
+        self.centre = Centre(hub.id, hub.deployment, config.signals, config.trusted)
+        self.sends = sends
+        self.taken: dict[str, Taken] = {}
+        """The resident hub's answers, by order; for a client, which hands in few."""
+        self.changed = asyncio.Event()
+        self._on_note = on_note
+        self._submit = wire.hub_topic(hub.id, "submit")
+        self._answer = wire.hub_topic(hub.id, "taken")
+        self._kick = asyncio.Event()
+        filters = (self._submit if takes else self._answer, *words.filters())
+        self.connection = Connection(config, identifier, takes, filters, self._came, self._broker)
+
+    @staticmethod
+    def now_us() -> int:
+        return time.monotonic_ns() // 1000
+
+    @staticmethod
+    def wall_us() -> int:
+        return time.time_ns() // 1000
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self.feed(Clock(self.wall_us()))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.connection.run())
+            group.create_task(self._wake())
+
+    def feed(self, event: Told | Broker | Clock | Handed | Woken) -> None:
+        self.carry_out(self.centre.handle(self.now_us(), event))
+
+    def carry_out(self, effects: list[Publish | Note]) -> None:
+        for effect in effects:
+            match effect:
+                case Publish(topic, payload):
+                    if self.sends:
+                        self.connection.publish(topic, payload)
+                case Note():
+                    self._on_note(effect)
+        self.changed.set()
+        self._kick.set()
+
+    async def _wake(self) -> None:
+        clock_us = self.now_us() + CLOCK_US
+        while True:
+            wait_us = max(0, min(clock_us, self.centre.deadline or clock_us) - self.now_us())
+            self._kick.clear()
+            try:
+                await asyncio.wait_for(self._kick.wait(), wait_us / 1e6)
+            except TimeoutError:
+                pass
+            if self.now_us() >= clock_us:
+                clock_us = self.now_us() + CLOCK_US
+                self.feed(Clock(self.wall_us()))
+            elif (deadline := self.centre.deadline) is not None and self.now_us() >= deadline:
+                self.feed(Woken())
+
+    def _came(self, topic: str, payload: bytes, retained: bool) -> None:
+        try:
+            if topic == self._submit:
+                if not retained:
+                    self.feed(Handed(payload))
+            elif topic == self._answer:
+                taken = decode(Taken, payload)
+                self.taken[taken.order] = taken
+                self.changed.set()
+            else:
+                self.feed(words.told(topic, payload, retained, self.wall_us()))
+        except Malformed as error:
+            self._on_note(Note("malformed", subject=topic, detail=str(error), urgent=True))
+
+    def _broker(self, up: bool, why: str) -> None:
+        self.feed(Broker(up, why))
