@@ -1,0 +1,37 @@
+"""The wall clock and how far the kernel believes it (shell).
+
+`kernel`: the kernel's own figure, kept by chrony or systemd-timesyncd: disciplined or not, and the largest error.
+`assumed`: the config says that the wall clock is right. For demos and tests; it shows in every status.
+"""
+
+import ctypes
+import time
+from typing import Literal
+
+from controller.event import Clock, Trust
+
+STA_UNSYNC = 0x0040
+"""Kernel status bit: nobody disciplines the clock (linux/timex.h)."""
+TRUSTED_ERROR_US = 1_000_000
+"""An error above one second is no trusted time (DESIGN §5)."""
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2), 64-bit."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_long * 30),
+    ]
+
+
+def read(source: Literal["kernel", "assumed"]) -> Clock:
+    """What the wall clock says now."""
+    wall_us = time.time_ns() // 1000
+    if source == "assumed":
+        return Clock(wall_us, 0, Trust.ASSUMED)
+    timex = _Timex()
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    if state < 0 or timex.status & STA_UNSYNC or timex.maxerror > TRUSTED_ERROR_US:
+        return Clock(wall_us, max(timex.maxerror, TRUSTED_ERROR_US), Trust.UNTRUSTED)
+    return Clock(wall_us, timex.maxerror, Trust.TRUSTED)

@@ -1,0 +1,58 @@
+"""sirenctl: the technician's command on the gateway.
+
+Looks may be taken by anybody on the gateway; a stop as well. To sound or to test, the unix user must be named as a
+technician in gateway.toml. 查看和停止人人可用；试鸣与静音检测须为 gateway.toml 中登记的技术员。
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from controller.ctl import activate, door, order, quiet_test, read, status, stop, watch
+
+COMMANDS = {
+    "status": status, "read": read, "watch": watch, "activate": activate, "stop": stop, "quiet-test": quiet_test,
+    "order": order,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="sirenctl", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--socket", help="网关本地接口 / the gateway's local door (default: $SIREN_SOCKET, or found)")
+    parser.add_argument("--json", action="store_true", help="原样 JSON / answers as they are, one JSON object a line")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        manual = module.__doc__ or ""
+        sub = commands.add_parser(name, help=manual.split("\n", 1)[0], description=manual,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.arguments(sub)
+    args = parser.parse_args(argv)
+    try:
+        code = _run(args)
+    except (door.NoGateway, ValueError) as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _run(args: argparse.Namespace) -> int:
+    module = COMMANDS[args.command]
+    verb, question = module.question(args)
+    patience_s = door.ANSWER_S if args.command in {"status", "read"} else None
+    last: dict[str, Any] = {}
+    for last in door.ask(door.place(args.socket), verb, question, patience_s):
+        if args.json:
+            print(json.dumps(last, ensure_ascii=False), flush=True)
+        elif "error" in last and not last.get("points"):
+            print(last["error"], file=sys.stderr)
+        else:
+            module.show(last)
+    return 1 if "error" in last else int(module.failed(last))
+
+
+if __name__ == "__main__":
+    main()

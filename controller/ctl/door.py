@@ -1,0 +1,50 @@
+"""The technician's end of the local door: one question, one or more answers, each a JSON object on a line."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PLACES = ("/run/siren/sirend.sock", "configs/demo/run/gw-jinshui.sock")
+"""Where a daemon's door is looked for: the installed service, then the demo of the README."""
+ANSWER_S = 10.0
+"""A gateway that handles anything answers a look at once."""
+
+
+class NoGateway(Exception):
+    """Nobody answers at the door."""
+
+
+def place(named: str | None) -> Path:
+    """The socket to use: named, or $SIREN_SOCKET, or the first known place that exists."""
+    if named or os.environ.get("SIREN_SOCKET"):
+        return Path(named or os.environ["SIREN_SOCKET"])
+    for known in PLACES:
+        if Path(known).exists():
+            return Path(known)
+    raise NoGateway(
+        "找不到网关的本地接口；先启动 sirend，或用 --socket 指明 / no gateway's door found;"
+        f" start sirend, or name it with --socket (looked at: {', '.join(PLACES)})"
+    )
+
+
+def ask(path: Path, verb: str, args: dict[str, Any], patience_s: float | None = ANSWER_S) -> Iterator[dict[str, Any]]:
+    """Ask, and yield every answer until the last one. `patience_s` None waits for ever between answers."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(patience_s)
+        try:
+            door.connect(str(path))
+            door.sendall(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
+            with door.makefile("rb") as lines:
+                for line in lines:
+                    answer = json.loads(line)
+                    yield answer
+                    if answer.get("last"):
+                        return
+        except TimeoutError:
+            raise NoGateway(f"{path}: 没有回答 / no answer in {patience_s:g} s") from None
+        except OSError as error:
+            raise NoGateway(f"{path}: {error.strerror or error}；sirend 在运行吗？/ is sirend running?") from None
+    raise NoGateway(f"{path}: 网关挂断 / the gateway hung up")

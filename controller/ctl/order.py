@@ -1,0 +1,19 @@
+"""执行签名命令文件 / carry out a signed order from a file (USB stick), as if the hub had sent it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from controller.ctl.activate import failed as failed
+from controller.ctl.activate import show as show
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="`siren-hub order ... --save` 的文件 / a signed order")
+
+
+def question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    try:
+        return "order", {"text": args.file.read_text(encoding="utf-8")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{args.file}: {error}") from None

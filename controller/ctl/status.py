@@ -1,0 +1,50 @@
+"""全站状态 / everything at once: clock, modes, lines with their units, devices, sirens.
+
+A siren's state is what the gateway knows, with the reason where there is one; a device that is silent is named.
+"""
+
+import argparse
+from typing import Any
+
+STATES = {
+    "IDLE": "静默", "ARMED": "待鸣", "STARTING": "启动", "SOUNDING": "鸣响", "STOPPING": "停止中", "FAULT": "故障",
+    "online": "在线", "silent": "无应答", "unknown": "未知", "unlinked": "线路断开",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    return "status", {}
+
+
+def failed(last: dict[str, Any]) -> bool:
+    return False
+
+
+def show(answer: dict[str, Any]) -> None:
+    hub = "已连接 connected" if answer["online"] else "未连接 offline"
+    modes = " ".join(answer["modes"]) or "-"
+    print(f"网关 Gateway  {answer['gateway']}  区域 area {answer['area']}")
+    print(f"时间 Clock    {answer['wall']}  ({answer['clock']})   中心 hub {hub}   待发 outbox {answer['outbox']}")
+    print(f"降级 Modes    {modes}")
+    print("线路 Lines")
+    for id, bus in answer["buses"].items():
+        units = "  ".join(f"{n}:{u['standing']} {u['turnaround_ms']:g} ms" for n, u in bus["units"].items())
+        print(f"  {id:<12} {bus['state']:<9} sent {bus['sent']}  answered {bus['answered']}  silent {bus['silent']}"
+              f"  garbled {bus['garbled']}")
+        if units:
+            print(f"  {'':<12} {units}")
+    print("设备 Devices")
+    for id, device in answer["devices"].items():
+        print(f"  {id:<12} {_state(device['state']):<22} {device['bus']}/{device['unit']}  {device['profile']}")
+    print("警报器 Sirens")
+    for id, siren in answer["sirens"].items():
+        why = f"  {siren['why']}" if siren.get("why") else ""
+        print(f"  {id:<12} {_state(siren['state']):<22} {siren['drive']:<12} {siren['name']}{why}")
+
+
+def _state(state: str) -> str:
+    return f"{STATES.get(state, '')} {state}".strip()

@@ -1,0 +1,352 @@
+"""The switchboard: one gateway's machines, and every way a word takes between them.
+
+`handle` is a work list and one `match`. Inner events are routed; four kinds leave: `Send` and `Reopen` to a link,
+`Append` to the journal, `Publish` to the broker or to a client of the local door. The data flow of the whole system
+is that one screen. What a technician may look at is answered by `desk.py`.
+
+It refuses to decide anything about sirens: it only knows who is to be told.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any, Protocol
+
+from controller import desk
+from controller.config import Config, Drive
+from controller.event import (
+    Activate,
+    Append,
+    AppendFailed,
+    Arrived,
+    Ask,
+    Beat,
+    BrokerDown,
+    BrokerUp,
+    Changed,
+    Clock,
+    Confirmed,
+    Degraded,
+    Durable,
+    Gone,
+    Notice,
+    Progress,
+    Publish,
+    QuietTest,
+    Record,
+    Say,
+    SayAgain,
+    Stop,
+    Trust,
+)
+from controller.orders import Orders
+from controller.session import Session
+from controller.siren import Siren
+from controller.site import Target
+from controller.trust import TrustList
+from controller.wire import Birth, DeviceCard, SirenCard
+from firmware_bridge.bus import Bus
+from firmware_bridge.device import Device
+from firmware_bridge.event import (
+    Abort,
+    Begin,
+    Edged,
+    Ended,
+    Finished,
+    LinkDown,
+    LinkUp,
+    Presence,
+    ReadNow,
+    Received,
+    Reopen,
+    Send,
+    Submit,
+    Withdraw,
+)
+from firmware_bridge.machine import S, Woken
+from firmware_bridge.reading import Quality, Took
+
+BEAT_US = 10 * S
+"""How often the buses' figures go to the session for its next health message."""
+SHOW_US = 1 * S
+"""How often a device's readings are shown to the session; it tells them on by exception."""
+READS_LIMIT = 16
+"""Technicians' reads under way at once."""
+
+Effect = Send | Reopen | Append | Publish
+
+
+class _Machine(Protocol):
+    @property
+    def deadline(self) -> int | None: ...
+
+    def handle(self, now_us: int, event: Any, /) -> Sequence[Any]: ...
+
+
+class Gateway:
+    """One gateway. `records` is what its journal holds; `session` names this run of the process."""
+
+    def __init__(self, config: Config, trust: TrustList, records: Sequence[Record], session: str, version: str) -> None:
+        spec = config.spec
+        self.config = config
+        self.buses: dict[str, Bus] = {}
+        for bus in spec.bus:
+            profiles = [config.profile_of(d.id) for d in spec.device if d.bus == bus.id]
+            bits = 1 + 8 + (bus.parity != "N") + bus.stop_bits
+            tcp = not bus.rtu
+            in_flight = min((p.line.in_flight for p in profiles), default=1) if tcp else 1
+            self.buses[bus.id] = Bus(bus.id, None if tcp else bus.baud, bits, in_flight)
+        self.devices = {d.id: Device(d.id, d.bus, d.unit, config.profile_of(d.id)) for d in spec.device}
+        self.sirens: dict[str, Siren] = {}
+        for s in spec.siren:
+            off = config.profile_of(Drive.of(s.second_off).device) if s.second_off else None
+            others = {device: config.profile_of(device) for device in _heard_by(config, s.id)}
+            self.sirens[s.id] = Siren(s, config.profile_of(Drive.of(s.drive).device), off, others)
+        targets = [Target(s.id, config.area_of(s), s.layer) for s in spec.siren]
+        self.orders = Orders(config.id, spec.gateway.deployment, targets, config.signals, trust,
+                             spec.local.technicians, session)
+        self.session = Session(_birth(config, trust, session, version))
+        self.orders.restore(records)
+        self.session.restore(records)
+        self.clock: Clock | None = None
+        self._on_bus = {b: [d for d in self.devices.values() if d.bus == b] for b in self.buses}
+        self._hears: dict[str, list[Siren]] = {d: [] for d in self.devices}
+        for s in spec.siren:
+            for device in _heard_by(config, s.id):
+                self._hears[device].append(self.sirens[s.id])
+        self._tokens = count(1)
+        self._appends: dict[int, tuple[_Machine, int]] = {}
+        self._actions: dict[int, tuple[Siren, int]] = {}
+        self._reads: dict[int, tuple[int, ReadNow]] = {}
+        self._watchers: set[int] = set()
+        self._shown_us: dict[str, int] = {}
+        self._last: dict[str, Changed] = {}
+        self._beat_us: int | None = None
+        self._deadline: int | None = None
+
+    @property
+    def deadline(self) -> int | None:
+        return self._deadline
+
+    @property
+    def ready(self) -> bool:
+        """Every output was read, or tried twice: what this process found is known."""
+        return all(siren.known for siren in self.sirens.values())
+
+    def _machines(self) -> Iterable[_Machine]:
+        yield from self.buses.values()
+        yield from self.devices.values()
+        yield from self.sirens.values()
+        yield self.orders
+        yield self.session
+
+    def handle(self, now_us: int, event: object) -> list[Effect]:
+        """What happens because of `event`. One screen: who hears of what."""
+        out: list[Effect] = []
+        work: deque[object] = deque([event])
+
+        def tell(machine: _Machine, what: object) -> None:
+            for effect in machine.handle(now_us, what):
+                work.append(self._renumbered(machine, effect))
+
+        while work or self._wake(now_us, tell, work):
+            if not work:
+                continue
+            match work.popleft():
+                # Out.
+                case Send() | Reopen() | Append() | Publish() as effect:
+                    out.append(effect)
+                # Between bus and device.
+                case (Submit(bus) | Withdraw(bus) | Received(bus)) as what:
+                    tell(self.buses[bus], what)
+                case Finished(_, transaction) as what:
+                    if transaction.owner in self.devices:
+                        tell(self.devices[transaction.owner], what)
+                case (LinkUp(bus) | LinkDown(bus)) as what:
+                    tell(self.buses[bus], what)
+                    for device in self._on_bus[bus]:
+                        tell(device, what)
+                    work.append(_link_notice(what))
+                # Between device and siren.
+                case (Begin(device_id) | Abort(device_id) | ReadNow(device_id)) as what:
+                    tell(self.devices[device_id], what)
+                case (Edged() | Ended()) as what if what.token in self._reads:
+                    if isinstance(what, Ended):
+                        work.append(self._read_answer(now_us, what))
+                case (Edged() | Ended()) as what:
+                    work.extend(self._to_siren(now_us, what))
+                case Took(device_id) as what:
+                    for siren in self._hears[device_id]:
+                        tell(siren, what)
+                    if now_us - self._shown_us.get(device_id, -SHOW_US) >= SHOW_US:
+                        work.append(self._shown(now_us, device_id))
+                case Presence(device_id, online, why) as what:
+                    for siren in self._hears[device_id]:
+                        tell(siren, what)
+                    work.append(Notice("device-back" if online else "device-silent", device_id, why, not online))
+                    work.append(self._shown(now_us, device_id))
+                # Between orders and sirens.
+                case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id)) as what:
+                    tell(self.sirens[siren_id], what)
+                case Progress() as what:
+                    tell(self.orders, what)
+                    work.extend(self._watched(what))
+                # To orders.
+                case Ask(client, _, _, verb, args) as what:
+                    if verb in desk.VERBS:
+                        work.extend(self._desk(now_us, client, verb, args))
+                    else:
+                        tell(self.orders, what)
+                case Arrived(topic) as what:
+                    tell(self.session if topic.endswith("/again") else self.orders, what)
+                case Gone(client) as what:
+                    self._watchers.discard(client)
+                    tell(self.orders, what)
+                # To the session.
+                case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Degraded() | Beat()) as what:
+                    tell(self.session, what)
+                case (Notice() | Changed()) as what:
+                    if isinstance(what, Changed):
+                        self._last[what.id] = what
+                    tell(self.session, what)
+                    work.extend(self._watched(what))
+                # Journal and time.
+                case (Durable(token) | AppendFailed(token)) as what:
+                    machine, inner = self._appends.pop(token)
+                    tell(machine, type(what)(inner, *([what.why] if isinstance(what, AppendFailed) else [])))
+                case Clock() as what:
+                    first, self.clock = self.clock is None, what
+                    hearers: list[_Machine] = [self.session, self.orders, *self.sirens.values()]
+                    for hearer in hearers:
+                        tell(hearer, what)
+                    if first:
+                        work.append(Degraded("CLOCK-ASSUMED", what.trust is Trust.ASSUMED))
+                case Woken():
+                    pass
+                case unknown:
+                    raise AssertionError(f"nobody is told of {unknown!r}")
+        return out
+
+    def _wake(self, now_us: int, tell: Callable[[_Machine, object], None], work: deque[object]) -> bool:
+        """Wake whoever is due, whatever the event was; False, and the next deadline, when nobody is."""
+        if self._beat_us is None or self._beat_us <= now_us:
+            self._beat_us = now_us + BEAT_US
+            work.append(Beat({bus.id: desk.figures(bus) for bus in self.buses.values()}))
+            return True
+        self._deadline = self._beat_us
+        woken = False
+        for machine in self._machines():
+            due_us = machine.deadline
+            if due_us is not None and due_us <= now_us:
+                tell(machine, Woken())
+                woken = True
+            elif due_us is not None and due_us < self._deadline:
+                self._deadline = due_us
+        return woken
+
+    def will(self) -> tuple[str, bytes]:
+        return self.session.will()
+
+    # Numbers that machines gave to what they wait for, made unique on the way out and their own on the way back.
+
+    def _renumbered(self, machine: _Machine, effect: Any) -> Any:
+        match effect:
+            case Append(token, record):
+                outer = next(self._tokens)
+                self._appends[outer] = machine, token
+                return Append(outer, record)
+            case Begin() | Abort() if isinstance(machine, Siren):
+                return self._renumbered_action(machine, effect)
+        return effect
+
+    def _renumbered_action(self, siren: Siren, effect: Begin | Abort) -> Begin | Abort:
+        if isinstance(effect, Abort):
+            known = (n for n, (s, inner) in self._actions.items() if s is siren and inner == effect.token)
+            return Abort(effect.device, next(known, 0))
+        outer = next(self._tokens)
+        self._actions[outer] = siren, effect.token
+        return Begin(effect.device, effect.action, outer, effect.channel, effect.args, effect.priority, effect.at_us,
+                     effect.expires_us)
+
+    def _to_siren(self, now_us: int, what: Edged | Ended) -> list[object]:
+        found = self._actions.get(what.token)
+        if found is None:
+            return []
+        siren, inner = found
+        if isinstance(what, Ended):
+            del self._actions[what.token]
+            told: Edged | Ended = Ended(what.device, inner, what.action, what.done, what.why, what.edge_us)
+        else:
+            told = Edged(what.device, inner, what.action, what.edge_us)
+        return [self._renumbered(siren, effect) for effect in siren.handle(now_us, told)]
+
+    # What is shown.
+
+    def _shown(self, now_us: int, device_id: str) -> Changed:
+        """A device as the hub should see it."""
+        self._shown_us[device_id] = now_us
+        device = self.devices[device_id]
+        readings = [device.reading(name, now_us) for name, p in device.profile.points.items() if p.spec.poll_ms]
+        points = {r.point: round(r.value, 6) if isinstance(r.value, float) else r.value for r in readings}
+        bad = {r.point: str(r.why) for r in readings if r.why is not None}
+        bad |= {r.point: "old" for r in readings if r.quality is Quality.UNCERTAIN}
+        return Changed(device_id, device.state.value, points=points, bad=bad)
+
+    def _watched(self, what: Progress | Notice | Changed) -> list[object]:
+        return [desk.line(client, what) for client in sorted(self._watchers)]
+
+    def _desk(self, now_us: int, client: int, verb: str, args: Mapping[str, Any]) -> list[object]:
+        match verb:
+            case "watch":
+                self._watchers.add(client)
+                return []
+            case "read":
+                device = self.devices.get(str(args.get("device", "")))
+                if device is None:
+                    return [desk.refusal(client, f"没有此设备 / no such device; devices: {', '.join(self.devices)}")]
+                if len(self._reads) >= READS_LIMIT:
+                    return [desk.refusal(client, "读取过多，稍后再试 / too many reads, try again")]
+                named = [str(args["point"])] if args.get("point") else []
+                unknown = [n for n in named if n not in device.profile.points]
+                if unknown:
+                    names = ", ".join(device.profile.points)
+                    return [desk.refusal(client, f"没有此点 / no such point; points: {names}")]
+                points = named or [n for n, p in device.profile.points.items() if p.spec.readable]
+                read = ReadNow(device.id, tuple(points), next(self._tokens))
+                self._reads[read.token] = client, read
+                return [read]
+            case _:
+                return [desk.status(client, now_us, self.config, self.clock, self.session, self.buses, self.devices,
+                                    self._last)]
+
+    def _read_answer(self, now_us: int, what: Ended) -> Publish:
+        client, read = self._reads.pop(what.token)
+        return desk.readings(client, now_us, self.devices[read.device], read.points, what.why)
+
+
+def _birth(config: Config, trust: TrustList, session: str, version: str) -> Birth:
+    spec, signals = config.spec, config.signals
+    return Birth(
+        gateway=config.id, session=session, at="1970-01-01T00:00:00.000Z", version=version, area=config.area,
+        deployment=spec.gateway.deployment, trust_version=trust.version,
+        sirens=tuple(SirenCard(id=s.id, name=s.name, type=s.type, area=config.area_of(s), layer=s.layer,
+                               position=s.position, feedback=bool(s.feedback)) for s in spec.siren),
+        devices=tuple(DeviceCard(id=d.id, profile=d.profile, bus=d.bus, unit=d.unit) for d in spec.device),
+        signals={name: signals.digest(name) for name in (*signals.signals, *signals.programmes)},
+    )
+
+
+def _heard_by(config: Config, siren: str) -> set[str]:
+    """The devices whose readings and presence concern a siren."""
+    section = next(s for s in config.spec.siren if s.id == siren)
+    points = [f.point for f in section.feedback] + ([section.isolator] if section.isolator else [])
+    drives = [section.drive] + ([section.second_off] if section.second_off else [])
+    return {Drive.of(d).device for d in drives} | {p.partition(".")[0] for p in points}
+
+
+def _link_notice(what: LinkUp | LinkDown) -> Notice:
+    if isinstance(what, LinkUp):
+        return Notice("link-up", what.bus)
+    return Notice("link-down", what.bus, what.why, urgent=True)
+
+
