@@ -3,7 +3,7 @@
 The unit is a dict of registers and bits. Each transaction takes LAG_US; `fault` may answer in the unit's stead.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ class Bench:
     def __init__(self, profile: Profile, unit: int = 1) -> None:
         self.device = Device("dev", "bus", unit, profile)
         self.now_us = 0
-        self.memory: Counter[tuple[Table, int]] = Counter()
+        self.memory: defaultdict[tuple[Table, int], int] = defaultdict(int)
         self.said: list[tuple[int, DeviceEffect]] = []
         self.wire: list[tuple[int, Transaction]] = []
         self.pending: list[Pending] = []
@@ -90,11 +90,11 @@ class Bench:
             answer_us = None if first is None else first.start_us + LAG_US
             if answer_us is not None and answer_us <= end_us and (due is None or answer_us <= due):
                 assert first is not None
-                self.now_us = answer_us
+                self.now_us = max(self.now_us, answer_us)
                 self.pending.remove(first)
                 self._serve(first)
             elif due is not None and due <= end_us:
-                self.now_us = due
+                self.now_us = max(self.now_us, due)
                 self.tell(Woken())
             else:
                 self.now_us = end_us
@@ -112,7 +112,6 @@ class Bench:
                 case Read(table, address, count):
                     outcome = Reply(tuple(self.memory[table, address + n] for n in range(count)))
                 case Write(table, address, values):
-                    self.memory.update({(table, address + n): 0 for n in range(len(values))})
                     for n, value in enumerate(values):
                         self.memory[table, address + n] = value
                     outcome = Reply(values)
