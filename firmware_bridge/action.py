@@ -279,8 +279,6 @@ class Run:
             return self._done(now_us)
         bad = said(outcome) if reading is None else str(reading.why)
         self._saw = bad if value is None else f"it is {value!r}"
-        if now_us >= self._end_us:
-            return self._over(False, self._unseen(move))
         self._go("later", min(self._looked_us + LOOK_US, self._end_us))
         return self.woken(now_us)
 
