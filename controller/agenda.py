@@ -1,0 +1,173 @@
+"""The agenda of a siren: its activations, from waiting for their instant to having been told how they ended.
+
+    armed     waits for its instant; a drill of next week stands beside a warning for now
+    run       has the siren, from the handing over of its first edge to the end of its timeline
+    closing   has lost it, and is not told of: its off is not confirmed, or samples may still come
+
+Each leaves by exactly one way, with one terminal stage. It refuses to know devices, isolators and the siren's state.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from controller.event import Clock, Progress, Stop
+from controller.evidence import Witness
+from controller.sounding import Closing, Sounding
+from controller.switch import PREPARE_US, TOUCH_US
+from controller.wire import Mode, Stage
+from firmware_bridge.machine import MS, S, earliest
+
+LIMIT = 16
+"""Activations that wait at once: a year's drills, and live ones beside them."""
+PREEMPT_US = 500 * MS
+"""What sounds is ended this long before the first edge of what outranks it, so that the two are heard apart."""
+HOUR_US = 3600 * S
+STARTS_LIMIT = 600
+"""Contactor starts remembered; a config cannot allow more in an hour."""
+
+
+class Agenda:
+    """The activations of one siren. `not_before_us`: until then nothing starts (the isolator is not read yet)."""
+
+    def __init__(self, starts_per_hour: int | None) -> None:
+        self.armed: dict[str, Sounding] = {}
+        self.run: Sounding | None = None
+        self.not_before_us = 0
+        self._closing: list[Closing] = []
+        self._starts_per_hour = starts_per_hour
+        self._starts: deque[int] = deque(maxlen=STARTS_LIMIT)
+
+    def knows(self, activation: str) -> bool:
+        return any(s.order.activation == activation for s in (*self.armed.values(), *self.sounded()))
+
+    def sounded(self) -> list[Sounding]:
+        """What has the siren, then what had it last."""
+        return ([] if self.run is None else [self.run]) + [c.sounding for c in reversed(self._closing)]
+
+    @property
+    def full(self) -> bool:
+        return len(self.armed) >= LIMIT
+
+    @property
+    def first(self) -> Sounding | None:
+        """The one that waits for the earliest instant."""
+        return min(self.armed.values(), key=_first_us, default=None)
+
+    @property
+    def more(self) -> bool:
+        """What has the siren has phases that were not handed over yet."""
+        return self.run is not None and self.run.next < len(self.run.phases)
+
+    @property
+    def deadline(self) -> int | None:
+        times = [self._due_us(s) for s in self.armed.values()] + [c.due_us for c in self._closing]
+        times += [s.tally.doubt_us for s in self.sounded()]
+        if self.run is not None:
+            times += [self.run.end_us, self.run.limit_us]
+        return earliest(*times)
+
+    # Waiting.
+
+    def place(self, now_us: int, clock: Clock) -> None:
+        """The clock was heard: what waits is placed by it."""
+        for sounding in self.armed.values():
+            sounding.place(now_us, clock, now_us)
+
+    def stopped(self, stop: Stop) -> list[Sounding]:
+        """Take out what a stop speaks of and what has not sounded yet."""
+        out = [s for s in self.armed.values() if stop.order in (None, s.order.order)]
+        for sounding in out:
+            del self.armed[sounding.order.activation]
+        return out
+
+    def due(self, now_us: int) -> Sounding | None:
+        """One whose instant has come; it is taken out."""
+        for sounding in sorted(self.armed.values(), key=_first_us):
+            if self.is_due(now_us, sounding):
+                return self.armed.pop(sounding.order.activation)
+        return None
+
+    def is_due(self, now_us: int, new: Sounding) -> bool:
+        due_us = self._due_us(new)
+        return due_us is not None and due_us <= now_us
+
+    def _due_us(self, new: Sounding) -> int | None:
+        """When it is decided whether and how `new` sounds: ahead of its first edge, or when the siren is free."""
+        first_us = new.first_us
+        if first_us is None:
+            return new.start_us
+        due_us = max(first_us - PREPARE_US, self.not_before_us)
+        if self.run is not None:
+            due_us = max(due_us, first_us - PREEMPT_US if self.blocks(new) else self.run.last_us)
+        return due_us
+
+    def blocks(self, new: Sounding) -> bool:
+        """Whether what has the siren would still have a phase when `new` begins."""
+        first_us = new.first_us
+        return self.run is not None and first_us is not None and self.run.last_us > first_us + TOUCH_US
+
+    # Having the siren, and losing it.
+
+    def close(self, now_us: int, stage: Stage, reason: str) -> None:
+        """What has the siren loses it now; it is told so when the off is confirmed, or has not been for too long."""
+        assert self.run is not None
+        self._closing.append(Closing(self.run, now_us, now_us, stage, reason))
+        self.run = None
+
+    def finish(self, confirmed: bool) -> None:
+        """What has the siren has come to the end of its phases, or of its timeline."""
+        assert self.run is not None
+        self._closing.append(Closing.of(self.run, confirmed))
+        self.run = None
+
+    def confirm(self, off_us: int) -> None:
+        """An off was confirmed."""
+        for closing in self._closing:
+            closing.confirmed = closing.confirmed or off_us >= closing.since_us
+
+    def told(self, now_us: int) -> Iterator[tuple[Progress, bool]]:
+        """The ends that are to be told now, each with whether its off was confirmed."""
+        for closing in [c for c in self._closing if c.due_us <= now_us]:
+            self._closing.remove(closing)
+            yield closing.told(), closing.confirmed
+
+    # What became of it.
+
+    def edge(self, n: int, edge_us: int) -> Iterator[Progress]:
+        """An on-edge was acknowledged; the first one is told."""
+        self._starts.append(edge_us)
+        if self.run is not None:
+            yield from self.run.edge(n, edge_us)
+
+    def count(self, witness: Witness, says: bool, at_us: int) -> Iterator[Progress]:
+        """A witness was read; the first phase that it proves is told."""
+        for sounding in self.sounded():
+            yield from sounding.count(witness, says, at_us)
+
+    def doubts(self, now_us: int) -> Iterator[Progress]:
+        """Phases that should have been seen by now."""
+        for sounding in self.sounded():
+            if sounding.tally.doubt_us is not None and sounding.tally.doubt_us <= now_us:
+                sounding.tally.doubted = True
+                yield from sounding.in_trouble("no feedback in an on-phase")
+
+    def trouble(self, why: str) -> Iterator[Progress]:
+        """Something went wrong with what has the siren, or had it last."""
+        for sounding in self.sounded()[:1]:
+            yield from sounding.in_trouble(why)
+
+    # Starts of a motor.
+
+    def strain(self, now_us: int, new: Sounding, now: bool) -> str:
+        """How many starts in an hour `new` would make, where that is too many; `now`: with those of the last hour."""
+        limit = self._starts_per_hour
+        starts = len(new.phases) + (sum(edge_us > now_us - HOUR_US for edge_us in self._starts) if now else 0)
+        return f"{starts} starts per hour, {limit} allowed" if limit is not None and starts > limit else ""
+
+    def refuses(self, now_us: int, new: Sounding, now: bool) -> str:
+        """A drill that asks too much of a motor is refused; a live one goes on, and is told of."""
+        return "" if new.order.mode is Mode.LIVE else self.strain(now_us, new, now)
+
+
+def _first_us(sounding: Sounding) -> int:
+    return sounding.first_us or 0

@@ -1,0 +1,75 @@
+"""A siren that did not become silent, and the second off-path that cuts it.
+
+The path is an output of its own whose `activate` cuts the siren's power. It is let go when the siren's own off works
+again; where that off works and the siren sounds all the same (a welded relay) it is held until the siren is ordered
+to sound. It refuses to know how that was found out (`watch.py`).
+"""
+
+from collections.abc import Iterator
+
+from controller.config import Drive
+from controller.event import Notice
+from controller.switch import Balked, Off, On, Switch, SwitchEvent
+from firmware_bridge.event import Abort, Begin
+from firmware_bridge.machine import S
+from firmware_bridge.profile import Profile
+
+PATIENCE_US = 2 * S
+"""Sound this long after the second path was used says that it does not work either; and between offs repeated."""
+
+
+class Fault:
+    """The fault a siren is in, if any. `ref` names its second off-path, None where it has none."""
+
+    def __init__(self, siren: str, ref: str | None, profile: Profile | None, tokens: Iterator[int]) -> None:
+        self.held = False
+        self._siren = siren
+        self._why = ""
+        self._told = ""
+        self._path: Switch | None = None
+        if ref is not None:
+            assert profile is not None, "config resolves second_off"
+            self._path = Switch(Drive.of(ref), profile, tokens)
+
+    @property
+    def why(self) -> str:
+        return self._why + (", held off by the second path" if self.held else "")
+
+    @property
+    def deadline(self) -> int | None:
+        return None if self._path is None else self._path.deadline
+
+    def begin(self, now_us: int, why: str) -> list[Begin | Abort | Notice]:
+        """It did not become silent: say so, and cut it."""
+        self._why, self._told = why, ""
+        told = Notice("still-on", self._siren, why, urgent=True)
+        return [told, *self.handle(now_us, On(0, now_us, None))]
+
+    def still(self, now_us: int, hold: bool) -> list[Notice]:
+        """It was turned off, confirmed, and sounds; `hold`: its own off cannot be relied upon any more."""
+        if self._path is None:
+            return []
+        self.held = self.held or hold
+        return self._failed("it still sounds") if self._path.on_for_us(now_us) > PATIENCE_US else []
+
+    def end(self, now_us: int) -> list[Begin | Abort | Notice]:
+        """It is silent by its own off, or is to sound: let go."""
+        self._why, self.held = "", False
+        return self.handle(now_us, Off())
+
+    def handle(self, now_us: int, event: SwitchEvent) -> list[Begin | Abort | Notice]:
+        """What the second path's device says, or its time has come."""
+        out: list[Begin | Abort | Notice] = []
+        for effect in [] if self._path is None else self._path.handle(now_us, event):
+            if isinstance(effect, Begin | Abort):
+                out.append(effect)
+            elif isinstance(effect, Balked):
+                out += self._failed(effect.why)
+        return out
+
+    def _failed(self, why: str) -> list[Notice]:
+        """Told once, until something else is wrong."""
+        if why == self._told:
+            return []
+        self._told = why
+        return [Notice("second-off-failed", self._siren, why, urgent=True)]

@@ -1,0 +1,439 @@
+"""One siren of the field: what it is asked to sound, what it does, and what it can prove of it.
+
+A siren is not a device: it is composed of a drive, feedback, an isolator and a second off-path on any devices.
+It decides which of its activations sounds (`agenda.py` keeps them), hands the phases to its switch, has what its
+points tell counted (`evidence.py`) and judged (`watch.py`), and acts on it. It refuses to know who may order what,
+the wire, the journal, and how an output is switched (`switch.py`).
+"""
+
+from collections.abc import Mapping
+from enum import Enum, StrEnum
+from itertools import count
+
+from controller.agenda import Agenda
+from controller.config import Drive, SirenSection
+from controller.event import Activate, Changed, Clock, Notice, Progress, QuietTest, Stop
+from controller.evidence import Witness
+from controller.fault import PATIENCE_US, Fault
+from controller.isolator import Isolator
+from controller.quiet import Quiet
+from controller.sounding import Sounding
+from controller.switch import PREPARE_US, Balked, Off, On, Seen, Switch, Switched, SwitchEvent
+from controller.watch import Says, Stand, Watch
+from controller.wire import Mode, Stage
+from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
+from firmware_bridge.machine import MS, S, Woken, earliest
+from firmware_bridge.profile import Profile
+from firmware_bridge.reading import Reading, Took
+
+AHEAD_US = PREPARE_US + 500 * MS
+"""The switch knows of a phase before it prepares the end of the one before: two that touch have no off between."""
+STUCK_US = 1 * S
+"""An off that is not confirmed after this calls for the second off-path."""
+
+
+class State(StrEnum):
+    """What a siren does, as hub and technician see it.
+
+    IDLE: silent, and nothing waits.
+
+    ARMED: silent; at least one activation waits for its instant.
+
+    STARTING: an activation has the siren, and the device has not acknowledged an edge of it yet.
+
+    SOUNDING: an edge was acknowledged; the silences between phases belong to it. Or it sounds, but not by our order
+    (panel, key, line fault): then it is told and not cut.
+
+    STOPPING: it is to be silent, and the device has not confirmed it.
+
+    FAULT: it did not become silent: the off stays unconfirmed, or feedback still shows sound. The second off-path
+    is used where there is one, and held if the siren's own off does not work, until it is ordered to sound again.
+    """
+
+    IDLE = "IDLE"
+    ARMED = "ARMED"
+    STARTING = "STARTING"
+    SOUNDING = "SOUNDING"
+    STOPPING = "STOPPING"
+    FAULT = "FAULT"
+
+
+class Move(Enum):
+    ARM = "an activation waits"
+    DISARM = "none waits any more"
+    START = "an activation takes the siren"
+    EDGE = "the device acknowledged its first edge"
+    END = "it is to be silent"
+    SILENT = "the device confirmed the off"
+    STUCK = "it did not become silent"
+    CLEAR = "it is silent after all"
+    ADOPT = "it sounds without our order"
+    RELEASE = "the sound that was not ours has ended"
+
+
+TRANSITIONS: dict[tuple[State, Move], State] = {
+    (State.IDLE, Move.ARM): State.ARMED,
+    (State.ARMED, Move.DISARM): State.IDLE,
+    **{(state, Move.START): State.STARTING for state in State},
+    (State.STARTING, Move.EDGE): State.SOUNDING,
+    **{(state, Move.END): State.STOPPING for state in State if state is not State.FAULT},
+    (State.STOPPING, Move.SILENT): State.IDLE,
+    **{(state, Move.STUCK): State.FAULT for state in State if state is not State.FAULT},
+    (State.FAULT, Move.CLEAR): State.IDLE,
+    (State.IDLE, Move.ADOPT): State.SOUNDING,
+    (State.ARMED, Move.ADOPT): State.SOUNDING,
+    (State.SOUNDING, Move.RELEASE): State.IDLE,
+}
+
+SirenEvent = Activate | Stop | QuietTest | Clock | Took | Edged | Ended | Presence | Woken
+SirenEffect = Begin | Abort | Progress | Notice | Changed
+
+
+class Siren:
+    """A machine for one siren. `others` are the profiles of the other devices it is composed of, by device.
+
+    The tokens of its Begins are unique for this siren alone.
+    """
+
+    def __init__(self, section: SirenSection, profile: Profile, off_profile: Profile | None = None,
+                 others: Mapping[str, Profile] | None = None) -> None:
+        output = profile.output
+        assert output is not None, "config admits only drives with an output"
+        self.id = section.id
+        self.state = State.IDLE
+        self.isolator = Isolator(section.id, section.isolator)
+        self._section = section
+        self._output = output
+        tokens, drive = count(1), Drive.of(section.drive)
+        self._drive = Switch(drive, profile, tokens)
+        self._fault = Fault(section.id, section.second_off, off_profile, tokens)
+        self._watch = Watch(section, profile, others or {})
+        self._quiet = Quiet(drive, profile, tokens)
+        self._agenda = Agenda(section.starts_per_hour)
+        self._clock: Clock | None = None
+        self._clock_us = 0
+        self._online: bool | None = None
+        self._off_why = ""
+        """Why the last off did not succeed."""
+        self._out: list[SirenEffect] = []
+        self._shown: Changed | None = None
+
+    @property
+    def known(self) -> bool:
+        """Its output was read, or was found to be unreadable: start-up need not wait for it any longer."""
+        return self._watch.known or self._online is False
+
+    @property
+    def deadline(self) -> int | None:
+        return earliest(self._agenda.deadline, self._hand_over_us(), self._drive.deadline, self._fault.deadline,
+                        self._stuck_us(), self._quiet.deadline)
+
+    def handle(self, now_us: int, event: SirenEvent) -> list[SirenEffect]:
+        self.isolator.born(now_us)
+        match event:
+            case Activate():
+                self._activate(now_us, event)
+            case Stop():
+                self._stop(now_us, event)
+            case QuietTest():
+                busy = self._agenda.run is not None or self.state in (State.SOUNDING, State.STOPPING)
+                look = self._watch.wrong(now_us) if self._online else "drive silent"
+                self._out += self._quiet.ask(now_us, event, busy, self.isolator.locked, look)
+            case Clock():
+                self._clock, self._clock_us = event, now_us
+                self._agenda.place(now_us, event)
+            case Took():
+                for reading in event.readings:
+                    self._took(now_us, reading)
+            case Edged() | Ended() | Presence():
+                self._answered(now_us, event)
+            case Woken():
+                pass
+        while True:
+            self._advance(now_us)
+            due_us = self.deadline
+            if due_us is None or due_us > now_us:
+                break
+        out, self._out = self._out, []
+        shown = self._show()
+        if shown != self._shown:
+            self._shown = shown
+            out.append(shown)
+        return out
+
+    def _advance(self, now_us: int) -> None:
+        """Look at everything that may be due, once."""
+        agenda, run = self._agenda, self._agenda.run
+        agenda.not_before_us = self.isolator.wait_us
+        if run is not None and now_us >= run.limit_us:
+            self._close(now_us, Stage.STOPPED, "limit")
+        elif run is not None and now_us >= run.end_us:
+            self._finish()
+        while (new := agenda.due(now_us)) is not None:
+            self._start(now_us, new)
+        while (hand_over_us := self._hand_over_us()) is not None and hand_over_us <= now_us:
+            self._hand_over(now_us)
+        self._switch(now_us, Woken())
+        self._out += self._fault.handle(now_us, Woken())
+        stuck_us = self._stuck_us()
+        if stuck_us is not None and stuck_us <= now_us:
+            self._stuck(now_us, f"off not confirmed: {self._off_why or 'no answer'}")
+        self._out += agenda.doubts(now_us)
+        for told, confirmed in agenda.told(now_us):
+            self._out.append(told)
+            if told.stage is Stage.STOPPED and not confirmed:
+                self._out.append(Notice("stop-unconfirmed", self.id, told.reason, urgent=True))
+        if self._quiet.deadline is not None and self._quiet.deadline <= now_us:
+            self._out += self._quiet.give_up(Stage.FAILED, "no end")
+
+    # Activations.
+
+    def _activate(self, now_us: int, order: Activate) -> None:
+        agenda = self._agenda
+        if agenda.knows(order.activation):
+            return
+        new = Sounding(order, self._output, self._section.hard_limit_s, bool(self._watch.witnesses),
+                       round(self._section.spool_up_s * S))
+        silent = not new.phases
+        new.place(now_us, self._clock, self._clock_us)
+        stage, refusal = Stage.REJECTED, ""
+        if silent:
+            refusal = "nothing in it sounds"
+        elif self.isolator.locked:
+            refusal = "isolated"
+        elif not new.phases:
+            stage, refusal = Stage.FAILED, _past(new)
+        elif agenda.full:
+            refusal = f"{len(agenda.armed)} activations wait already"
+        else:
+            due = agenda.is_due(now_us, new)
+            refusal = self._refusal(now_us, new) if due else agenda.refuses(now_us, new, now=False)
+        if refusal:
+            self._out.append(new.progress(stage, refusal))
+            return
+        agenda.armed[order.activation] = new
+        if self.state is State.IDLE:
+            self._go(Move.ARM)
+
+    def _refusal(self, now_us: int, new: Sounding) -> str:
+        """Why `new`, whose instant has come, does not sound; empty: it does."""
+        if not new.phases or now_us >= new.limit_us:
+            return _past(new)
+        if self.isolator.locked:
+            return "isolated"
+        run = self._agenda.run
+        if run is not None and self._agenda.blocks(new) and not new.outranks(run):
+            return "outranked"
+        if self.state is State.FAULT and new.order.mode is not Mode.LIVE:
+            return f"fault: {self._fault.why}"
+        return self._agenda.refuses(now_us, new, now=True)
+
+    def _start(self, now_us: int, new: Sounding) -> None:
+        """The instant of an activation has come: refuse it, or let it take the siren."""
+        refusal = self._refusal(now_us, new)
+        if refusal:
+            self._out.append(new.progress(Stage.FAILED, refusal))
+            self._disarm()
+            return
+        run = self._agenda.run
+        if run is not None and self._agenda.blocks(new):
+            higher = new.order.rank > run.order.rank
+            self._close(now_us, Stage.STOPPED, "outranked" if higher else "superseded")
+        elif run is not None:
+            self._finish()
+        self._out += self._quiet.give_up(Stage.FAILED, "a sounding comes first")
+        strain = self._agenda.strain(now_us, new, now=True)
+        if strain:
+            self._out.append(Notice("starts-per-hour", self.id, strain))
+        if self.state is State.FAULT:
+            self._out += self._fault.end(now_us)
+        new.frozen = True
+        self._agenda.run = new
+        self._go(Move.START)
+
+    def _hand_over_us(self) -> int | None:
+        """When the switch is given the next phase."""
+        run = self._agenda.run
+        if run is None or not self._agenda.more or not self._drive.ready:
+            return None
+        return run.edges_us(run.next)[0] - AHEAD_US
+
+    def _hand_over(self, now_us: int) -> None:
+        run = self._agenda.run
+        assert run is not None
+        n, (on_us, off_us) = run.next, run.edges_us(run.next)
+        run.next += 1
+        run.tally.open(n, on_us, off_us)
+        self._switch(now_us, On(n, on_us, off_us, run.phases[n].tone))
+
+    def _close(self, now_us: int, stage: Stage, reason: str) -> None:
+        """End what sounds, now."""
+        self._agenda.close(now_us, stage, reason)
+        self._off(now_us)
+
+    def _finish(self) -> None:
+        """What sounds has come to its end by itself."""
+        self._agenda.finish(self._drive.idle)
+        if self.state is not State.FAULT:
+            self._go(Move.END)
+            if self._drive.idle:
+                self._go(Move.SILENT)
+                self._rest()
+
+    def _off(self, now_us: int) -> None:
+        """Silence, before everything else on the line."""
+        self._watch.claim()
+        if self.state is not State.FAULT:
+            self._go(Move.END)
+        self._switch(now_us, Off())
+
+    def _rest(self) -> None:
+        """It is silent as far as we are concerned: what is next?"""
+        if self._watch.foreign:
+            self._go(Move.ADOPT)
+        elif self._agenda.armed:
+            self._go(Move.ARM)
+
+    def _disarm(self) -> None:
+        if self.state is State.ARMED and not self._agenda.armed:
+            self._go(Move.DISARM)
+
+    def _stop(self, now_us: int, stop: Stop) -> None:
+        reason = f"by {stop.by}" + (f": {stop.reason}" if stop.reason else "")
+        self._out += [s.progress(Stage.STOPPED, reason) for s in self._agenda.stopped(stop)]
+        if self._quiet.test is not None and stop.order in (None, self._quiet.test.order):
+            self._out += self._quiet.give_up(Stage.STOPPED, reason)
+        self._disarm()
+        run = self._agenda.run
+        if run is not None:
+            if stop.order in (None, run.order.order):
+                self._close(now_us, Stage.STOPPED, reason)
+        elif stop.order is None or self.state is not State.SOUNDING:
+            # Off even if it is believed to be off; but a stop of one order leaves alone what is nobody's.
+            self._off(now_us)
+
+    # Answers of devices.
+
+    def _answered(self, now_us: int, event: Edged | Ended | Presence) -> None:
+        if event.device == self._drive.drive.device:
+            if isinstance(event, Presence):
+                self._online = event.online
+            if isinstance(event, Ended) and (told := self._quiet.ended(event)) is not None:
+                self._out.append(told)
+            self._switch(now_us, event)
+        self._out += self._fault.handle(now_us, event)
+
+    def _switch(self, now_us: int, event: SwitchEvent) -> None:
+        for effect in self._drive.handle(now_us, event):
+            match effect:
+                case Begin() | Abort():
+                    self._out.append(effect)
+                case Balked(on, why):
+                    if not on:
+                        self._off_why = why
+                    self._out += self._agenda.trouble(why if on else f"off: {why}")
+                case Switched(True, n, edge_us):
+                    if self.state is State.STARTING:
+                        self._go(Move.EDGE)
+                    self._out += self._agenda.edge(n, edge_us)
+                case Switched(False, _, off_us):
+                    self._off_why = ""
+                    self._agenda.confirm(off_us)
+                    if self.state is State.STOPPING:
+                        self._go(Move.SILENT)
+                        self._rest()
+                    self._try_clear(now_us)
+
+    # Readings.
+
+    def _took(self, now_us: int, reading: Reading) -> None:
+        notice = self.isolator.took(reading)
+        if notice is not None:
+            self._out.append(notice)
+        if self.isolator.locked:
+            self._out += self._quiet.give_up(Stage.FAILED, "isolated")
+            if self._agenda.run is not None:
+                self._close(now_us, Stage.FAILED, "isolated")
+        for witness in self._watch.of(reading):
+            says = witness.hear(reading)
+            if says is not None:
+                self._out += self._agenda.count(witness, says, reading.at_us)
+                self._act(now_us, self._watch.sound(witness, says, reading.at_us, self._stand), witness)
+        if self._watch.is_own(reading):
+            says = self._watch.hear_own(reading)
+            if says is not None:
+                self._switch(now_us, Seen(says, reading.at_us))
+                self._act(now_us, self._watch.state(says, reading.at_us, self._stand), self._watch.own)
+
+    @property
+    def _stand(self) -> Stand:
+        return Stand(self._agenda.run is not None, self._drive.idle, self._drive.quiet_us)
+
+    def _act(self, now_us: int, says: Says, witness: Witness) -> None:
+        """Do what the judgement of the watch asks for."""
+        match says:
+            case Says.SILENT:
+                if self.state is State.SOUNDING and self._agenda.run is None and not self._watch.foreign:
+                    self._out.append(Notice("sounding-ended", self.id, "it was not ours"))
+                    self._go(Move.RELEASE)
+                    self._rest()
+                self._try_clear(now_us)
+            case Says.BROKEN:
+                self._out += self._agenda.trouble("sound in a silence")
+            case Says.STILL:
+                self._still(now_us, own=witness is self._watch.own)
+            case Says.FOREIGN:
+                self._out.append(Notice("sounding-without-order", self.id, str(witness), urgent=True))
+                if self.state in (State.IDLE, State.ARMED) and self._watch.foreign:
+                    self._go(Move.ADOPT)
+            case Says.UNEXPECTED:
+                self._out.append(Notice("unexpected-on", self.id, str(self._drive.drive), urgent=True))
+                self._off(now_us)
+
+    # What does not stop.
+
+    def _still(self, now_us: int, own: bool) -> None:
+        """It was turned off and is not silent, says its own output's state or a witness."""
+        self._stuck(now_us, "the output reads on after its off" if own else "feedback shows sound after the off")
+        self._out += self._fault.still(now_us, hold=not own)
+        if self._drive.quiet_us is not None and now_us > self._drive.quiet_us + PATIENCE_US:
+            self._off(now_us)
+
+    def _stuck_us(self) -> int | None:
+        """When an off that is not confirmed becomes a fault; before another phase it does not."""
+        off_us = self._drive.off_us
+        if off_us is None or self._agenda.more or not self._drive.ready or self.state is State.FAULT:
+            return None
+        return off_us + STUCK_US
+
+    def _stuck(self, now_us: int, why: str) -> None:
+        if self.state is not State.FAULT:
+            self._go(Move.STUCK)
+            self._out += self._fault.begin(now_us, why)
+
+    def _try_clear(self, now_us: int) -> None:
+        """Whether a fault is over: the off is confirmed, nothing sounds, and it does not need to be held."""
+        calm = self._drive.idle and self._watch.silent and not self._fault.held
+        if self.state is State.FAULT and calm:
+            self._out.append(Notice("silent-after-all", self.id, self._fault.why))
+            self._out += self._fault.end(now_us)
+            self._go(Move.CLEAR)
+            self._rest()
+
+    # Telling.
+
+    def _show(self) -> Changed:
+        """What hub and technician see."""
+        shown = self._agenda.first if self.state is State.ARMED else self._agenda.run
+        why = (self.isolator.why, self._fault.why, "drive silent" if self._online is False else "", self._watch.why)
+        return Changed(self.id, self.state, "; ".join(part for part in why if part),
+                       None if shown is None else shown.order.activation,
+                       None if shown is None else shown.order.mode)
+
+    def _go(self, move: Move) -> None:
+        self.state = TRANSITIONS[self.state, move]
+
+
+def _past(new: Sounding) -> str:
+    """Why nothing of it is left."""
+    return "cut by restart" if new.order.resumed else "its time is past"

@@ -1,0 +1,176 @@
+"""A sounding: one activation on one siren, its phases on the gateway's clock, and how far it has come.
+
+Its start stays UTC and is placed anew at every Clock until the first edge is handed out; from then on it is
+monotonic, and no clock step moves it. It refuses to know the siren's state, its devices and other soundings.
+"""
+
+from dataclasses import dataclass
+
+from controller.event import Activate, Clock, Progress, Trust
+from controller.evidence import Tally, Witness
+from controller.signal import Phase, lower
+from controller.wire import Mode, Stage
+from firmware_bridge.machine import MS, S
+from firmware_bridge.profile import OutputSpec
+
+LEAST_US = 500 * MS
+"""What a restart leaves of an on-phase is sounded from this length on: less is a yelp."""
+GRACE_US = 1500 * MS
+"""After the last off-edge: samples taken before it may still be on their way."""
+UNCONFIRMED_US = 2 * S
+"""The end is told after this even if the device has not confirmed the off (STOP-WINS)."""
+ACK_US = 2 * S
+"""Sound that is seen before the edge's acknowledgement is told after it, or after this: it may have been lost."""
+TROUBLES = 16
+"""Different troubles told of one activation: one that keeps finding new words must not fill the journal."""
+
+
+class Sounding:
+    """One activation. `phases` are offsets from `start_us`; both are settled at the first edge."""
+
+    def __init__(self, order: Activate, output: OutputSpec, hard_limit_s: float | None,
+                 independent: bool, spool_up_us: int) -> None:
+        self.order = order
+        self.start_us: int | None = None
+        self.frozen = False
+        self.next = 0
+        """The phase that is handed over next."""
+        self.first_edge_us: int | None = None
+        self.trouble = ""
+        self._lowered, self.deviations = lower(order.timeline, output, hard_limit_s)
+        self.phases: tuple[Phase, ...] = self._lowered.phases
+        self.tally = Tally(len(self.phases), independent, spool_up_us)
+        self._sensed_told = False
+        self._troubles: set[str] = set()
+        self._placed_by: Trust | None = None
+
+    def place(self, now_us: int, clock: Clock | None, clock_us: int) -> None:
+        """Settle the start by what the clock said at `clock_us`, and leave out what lies before now.
+
+        A clock that is not trusted moves no start that a trusted one has placed.
+        """
+        if self.frozen:
+            return
+        if self.order.start_wall_us is None:
+            self.start_us = now_us if self.start_us is None else self.start_us
+            return
+        if clock is None or (clock.trust is Trust.UNTRUSTED and self._placed_by not in (None, Trust.UNTRUSTED)):
+            return
+        self._placed_by = clock.trust
+        self.start_us = clock_us + self.order.start_wall_us - clock.wall_us
+        elapsed_us = now_us - self.start_us
+        if elapsed_us <= 0:
+            self.phases = self._lowered.phases
+        elif self.order.resumed and self.order.mode is not Mode.LIVE:
+            self.phases = self._lowered.without_segments_before(elapsed_us).phases
+        else:
+            # The others in the city are in this phase now: stay in step with them.
+            left = self._lowered.without_phases_before(elapsed_us).phases
+            yelp = left and left[0].on_us == elapsed_us and left[0].off_us - elapsed_us < LEAST_US
+            self.phases = left[1:] if yelp else left
+
+    def edges_us(self, n: int) -> tuple[int, int]:
+        """The instants of phase `n`."""
+        assert self.start_us is not None
+        return self.start_us + self.phases[n].on_us, self.start_us + self.phases[n].off_us
+
+    @property
+    def first_us(self) -> int | None:
+        """The first on-edge that is left; None while the start is not known."""
+        return None if self.start_us is None or not self.phases else self.start_us + self.phases[0].on_us
+
+    @property
+    def last_us(self) -> int:
+        """The last off-edge."""
+        return self.edges_us(len(self.phases) - 1)[1]
+
+    @property
+    def end_us(self) -> int:
+        """The end of the timeline, its trailing silence included."""
+        assert self.start_us is not None
+        return self.start_us + self._lowered.end_us
+
+    @property
+    def limit_us(self) -> int:
+        assert self.start_us is not None
+        return self.start_us + self.order.limit_us
+
+    def outranks(self, other: "Sounding") -> bool:
+        """Higher pre-empts lower; of two live ones of one rank the newer holds."""
+        live = self.order.mode is Mode.LIVE and other.order.mode is Mode.LIVE
+        return self.order.rank > other.order.rank or (self.order.rank == other.order.rank and live)
+
+    def edge(self, n: int, edge_us: int) -> list[Progress]:
+        """The on-edge of phase `n` was acknowledged; the first one is told."""
+        self.tally.commanded(n, edge_us)
+        if self.first_edge_us is not None:
+            return []
+        self.first_edge_us = edge_us
+        return [self.progress(Stage.STARTED), *self._sensed()]
+
+    def count(self, witness: Witness, says: bool, at_us: int) -> list[Progress]:
+        """A witness was read; the first phase that any proves is told."""
+        self.tally.took(witness, says, at_us)
+        first_us = self.first_us
+        if self.first_edge_us is None and first_us is not None and at_us < first_us + ACK_US:
+            return []
+        return self._sensed()
+
+    def _sensed(self) -> list[Progress]:
+        if self._sensed_told or not self.tally.evidence.sensed:
+            return []
+        self._sensed_told = True
+        return [self.progress(Stage.SENSED)]
+
+    def in_trouble(self, why: str) -> list[Progress]:
+        """Note a trouble, and tell it the first time."""
+        self.trouble = why
+        if why in self._troubles or len(self._troubles) >= TROUBLES:
+            return []
+        self._troubles.add(why)
+        return [self.progress(Stage.TROUBLE, why)]
+
+    def progress(self, stage: Stage, reason: str = "") -> Progress:
+        """How it stands, to be told."""
+        ordered_us = None
+        if self.first_edge_us is not None and self.start_us is not None:
+            ordered_us = self.start_us + self.phases[0].on_us
+        o = self.order
+        return Progress(o.siren, o.activation, o.order, stage, o.mode, reason, self.tally.evidence,
+                        self.first_edge_us, ordered_us, self.deviations)
+
+
+@dataclass(slots=True)
+class Closing:
+    """A sounding that has lost the siren and is not told of yet: its off is not confirmed, or samples are due."""
+
+    sounding: Sounding
+    since_us: int
+    """From when on an off counts as its own."""
+    tell_us: int
+    stage: Stage | None = None
+    """None: it was let run to its end, and the evidence decides."""
+    reason: str = ""
+    confirmed: bool = False
+
+    @classmethod
+    def of(cls, sounding: Sounding, confirmed: bool) -> "Closing":
+        """One that came to the end of its phases."""
+        late = 0 if sounding.tally.complete else GRACE_US
+        return cls(sounding, sounding.last_us, max(sounding.end_us, sounding.last_us + late), confirmed=confirmed)
+
+    @property
+    def due_us(self) -> int:
+        """When its end is told."""
+        if self.confirmed:
+            return self.tell_us
+        return max(self.tell_us, self.since_us) + UNCONFIRMED_US
+
+    def told(self) -> Progress:
+        """How it ended."""
+        stage, reason = self.stage, self.reason
+        if stage is None:
+            stage, reason = self.sounding.tally.verdict(self.sounding.trouble)
+        if not self.confirmed:
+            reason = f"{reason}; unconfirmed" if reason else "off unconfirmed"
+        return self.sounding.progress(stage, reason)

@@ -1,0 +1,158 @@
+"""The watch over a siren that should be silent: whose sound is it that its points tell of?
+
+Our own output on without a cause is ours to end. Sound that goes on after our off is a siren that does not stop.
+Sound out of a silence that was seen is somebody else's (panel, key, line fault): told, and not cut. The watch only
+judges; what is done about it is the siren's.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from controller.config import Drive, SirenSection
+from controller.evidence import Witness, witnesses
+from firmware_bridge.machine import S
+from firmware_bridge.profile import OutputClass, Profile
+from firmware_bridge.reading import Reading
+
+SETTLE_US = 1 * S
+"""A state read this soon after a confirmed off may still be the one before it."""
+APART_US = 2 * S
+"""Sound this long after a siren of ours should have run down, with a silence between, is not ours."""
+AGE_US = 15 * S
+"""A state older than this proves nothing in a test; states are polled each second or so."""
+TRIES = 2
+"""An output that could not be read so often is known to be unreadable; a start does not wait for more."""
+
+
+class Says(Enum):
+    """What a reading means for a siren that should be silent."""
+
+    NOTHING = "nothing new"
+    SILENT = "a point tells silence"
+    BROKEN = "sound in a silence between two phases"
+    STILL = "it was turned off, and is not silent"
+    FOREIGN = "it sounds, and not by us"
+    UNEXPECTED = "our own output is on without a cause"
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How our output stands when a reading comes."""
+
+    running: bool
+    """An activation has the siren."""
+    idle: bool
+    """Nothing is on or to come, and no off is outstanding."""
+    off_us: int | None
+    """The last confirmed off."""
+
+
+class Watch:
+    """The witnesses of one siren, and its own output's state."""
+
+    def __init__(self, section: SirenSection, profile: Profile, others: Mapping[str, Profile]) -> None:
+        output = profile.output
+        assert output is not None
+        drive = Drive.of(section.drive)
+        point = profile.point(output.state, drive.channel)
+        self.witnesses = witnesses(section, {**others, drive.device: profile})
+        self.own = Witness(drive.device, point.name, None, output.on, point.spec.evidence == "latched")
+        self.own_us: int | None = None
+        """When the output's state last had a value."""
+        self.own_tries = 0
+        self._own_is_witness = str(self.own) in map(str, self.witnesses)
+        self._head = output.class_ is OutputClass.B_PRIME
+        self._polled = point.spec.poll_ms is not None
+        self._spool_down_us = round(section.spool_down_s * S)
+        self._told_on = False
+
+    @property
+    def known(self) -> bool:
+        """The output was read, or is known to be unreadable."""
+        return self.own_us is not None or self.own_tries >= TRIES or not self._polled
+
+    @property
+    def why(self) -> str:
+        """What hub and technician should know of it."""
+        unread = "" if self.own_us is not None else "not read yet" if self.own_tries < TRIES else "unreadable"
+        return "; ".join(part for part in ("not ours" if self.foreign else "", unread) if part)
+
+    @property
+    def foreign(self) -> bool:
+        """A point tells of sound that was judged to be somebody else's."""
+        return any(w.foreign for w in (*self.witnesses, self.own))
+
+    @property
+    def silent(self) -> bool:
+        """No point tells of sound of ours. Latched bits tell of the past and are not asked."""
+        points = (*self.witnesses, self.own) if self._told_on else self.witnesses
+        return not any(w.sounding and not w.latched and not w.foreign for w in points)
+
+    def wrong(self, now_us: int) -> str:
+        """What speaks against the siren as far as reading its output tells; empty: it is there, and off."""
+        if self.own_us is None or self.own.sounding is None:
+            return "output state not read"
+        if now_us - self.own_us > AGE_US:
+            return f"output state last read {(now_us - self.own_us) // S} s ago"
+        return "output is on" if self.own.sounding else ""
+
+    def claim(self) -> None:
+        """We turn it off, whoever turned it on: from now on its sound is ours to end."""
+        for witness in (*self.witnesses, self.own):
+            witness.foreign = False
+
+    def of(self, reading: Reading) -> Iterator[Witness]:
+        """The witnesses whose point this is."""
+        name = f"{reading.device}.{reading.point}"
+        return (w for w in self.witnesses if str(w) == name)
+
+    def is_own(self, reading: Reading) -> bool:
+        return reading.device == self.own.device and reading.point == self.own.point
+
+    def hear_own(self, reading: Reading) -> bool | None:
+        """The output's state was read, or could not be: on, off, or None."""
+        self.own_tries += 1
+        if reading.value is not None:
+            self.own_us = reading.at_us
+        return self.own.hear(reading)
+
+    def sound(self, witness: Witness, says: bool, at_us: int, stand: Stand) -> Says:
+        """What it means that a witness told of sound or silence."""
+        if not says:
+            return Says.SILENT
+        if not stand.idle or witness.foreign or (witness.latched and not witness.rose):
+            return Says.NOTHING
+        off_us = stand.off_us
+        down_us = 0 if off_us is None else off_us + self._spool_down_us
+        if at_us <= down_us:
+            return Says.NOTHING
+        if stand.running:
+            return Says.NOTHING if witness.latched else Says.BROKEN
+        if off_us is not None and witness.silent_us < off_us and not witness.latched:
+            return Says.STILL
+        if off_us is None or at_us > down_us + APART_US:
+            return self._somebody_elses(witness)
+        return Says.NOTHING
+
+    def state(self, says: bool, at_us: int, stand: Stand) -> Says:
+        """What it means that our output read on or off."""
+        own, off_us = self.own, stand.off_us
+        if not says:
+            self._told_on = False
+            return Says.SILENT
+        if stand.running or not stand.idle or own.foreign or (off_us is not None and at_us <= off_us + SETTLE_US):
+            return Says.NOTHING
+        if own.latched and not own.rose and (own.silent_us >= 0 or off_us is not None):
+            return Says.NOTHING
+        if self._head and own.silent_us > (-1 if off_us is None else off_us):
+            # A head tells of its own function, whoever called it up, and it was seen silent since our last off.
+            return Says.NOTHING if self._own_is_witness else self._somebody_elses(own)
+        again, self._told_on = self._told_on, True
+        return Says.STILL if again else Says.UNEXPECTED
+
+    @staticmethod
+    def _somebody_elses(witness: Witness) -> Says:
+        # A latched bit tells that it began, and never that it goes on.
+        witness.foreign = not witness.latched
+        return Says.FOREIGN
