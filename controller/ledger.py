@@ -46,9 +46,9 @@ class State(Enum):
 class Kind(Enum):
     """What can happen to a part."""
 
-    GO = auto()
-    STARTED = auto()
-    ENDED = auto()
+    GO = "given to the siren"
+    STARTED = "it started"
+    ENDED = "the last word on it is said"
 
 
 TABLE = {
@@ -90,10 +90,23 @@ class Accept(Message):
     stops: str | None = None
     stops_live: bool = False
     """For a stop: whether its signers may stop what is live."""
+    everything: bool = False
+    """For a stop at the cabinet: it speaks of all that sounds, whenever that was issued."""
+    forbids: bool = False
+    """For a stop: it also forbids what comes later and was issued before it."""
     reason: str = ""
     """Why it was refused as a whole, in a record of kind `refuse`."""
     raw: str | None = None
     """The signed order as it came."""
+
+    def armed(self, wall_us: int) -> bool:
+        """Whether it is to begin later than now."""
+        return self.scheduled and self.start_wall_us > wall_us
+
+    def stops_what(self, other: "Accept") -> bool:
+        """For a stop: whether it speaks of `other`, which it may only if that was issued before it."""
+        return self.everything or (
+            self.stops in (None, other.order) and other.issued_wall_us <= self.issued_wall_us)
 
 
 @dataclass(slots=True)
@@ -126,6 +139,10 @@ class Entry:
     until_us: int | None = None
     """When the wait for the disk (a stop: for the sirens) is over."""
     clients: set[int] = field(default_factory=set)
+
+    @classmethod
+    def new(cls, accept: Accept, sirens: Iterable[str], state: State, client: int | None = None) -> "Entry":
+        return cls(accept, {s: Part(s, state) for s in sirens}, clients=set() if client is None else {client})
 
     @property
     def id(self) -> str:
@@ -178,6 +195,20 @@ class Ledger:
             part = entry.parts.get(siren)
             if part is not None and part.state is not State.DONE and entry.accept.action is not Action.STOP:
                 yield entry, part
+
+    def outranked(self, accept: Accept, siren: str, wall_us: int) -> bool:
+        """Whether what sounds on a siren is at least as important. What is armed for later the siren compares."""
+        if accept.armed(wall_us):
+            return False
+        for other, part in self.parts_on(siren):
+            theirs = other.accept
+            sounds = part.state is State.SOUNDING or (part.state is not State.CUT and not theirs.armed(wall_us))
+            if not sounds or theirs.rank < accept.rank:
+                continue
+            # Of two drills the first goes on, of two warnings the one that was issued last.
+            if theirs.rank > accept.rank or accept.rank <= Rank.DRILL or theirs.issued_wall_us > accept.issued_wall_us:
+                return True
+        return False
 
     def make_room(self, reserve: bool, wall_us: int) -> bool:
         """When full, forget what expired first. False: full of what may still come again."""
@@ -247,8 +278,8 @@ class Ledger:
         if accept.order in self._entries:
             return
         self.make_room(True, wire.to_wall_us(accept.at))
-        self.add(Entry(accept.model_copy(update={"raw": None}), {s: Part(s, State.CUT) for s in accept.sirens}))
-        if accept.action is Action.STOP and not accept.reason:
+        self.add(Entry.new(accept.model_copy(update={"raw": None}), accept.sirens, State.CUT))
+        if accept.forbids:
             self.remember_stop(accept)
 
     def _restore_receipt(self, receipt: Receipt) -> None:

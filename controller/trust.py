@@ -34,8 +34,12 @@ MAX_SIGNATURES = 4
 """Two persons must sign, four may; more only buys an attacker work for us."""
 MAX_KEYS = 512
 """Keys in a trust list: a large city has some dozens of persons."""
+DETAIL_LIMIT = 200
+"""Characters of an order that is not believed which may come back in a notice."""
 MAX_LIST_BYTES = 512 * 1024
 """A trust list of 512 keys is under 200 KiB."""
+KID = "[A-Za-z0-9_-]{1,64}"
+"""The name of a key; our own are RFC 7638 thumbprints."""
 DEMO_DEPLOYMENT = "demo"
 DEMO_KEYS = frozenset({
     "MY7gj9R51YKp1uaqaUEw2cryzoBZ4WaSgBW2aZTe9_0",  # operator-1
@@ -140,7 +144,7 @@ class Rejected(Exception):
     def __init__(self, reason: Reason, order: str | None = None, detail: str = "") -> None:
         self.reason = reason
         self.order = order
-        self.detail = detail
+        self.detail = detail[:DETAIL_LIMIT]
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
 
 
@@ -180,7 +184,7 @@ class TrustList(Document):
 
     version: Annotated[int, Field(ge=0, le=2**53 - 1)]
     deployment: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-    keys: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], Signer]
+    keys: dict[Annotated[str, Field(pattern=f"^{KID}$")], Signer]
 
 
 def thumbprint(x: str) -> str:
@@ -344,10 +348,14 @@ def _open(envelope: dict[str, object]) -> tuple[bytes, tuple[str, ...]]:
             raise Malformed("protected or signature is no base64url of the right length")
         header = wire.load_json(protected, 512)
         kid = header.get("kid")
-        if set(header) != {"alg", "kid"} or header["alg"] != "Ed25519" or not isinstance(kid, str):
+        if set(header) != {"alg", "kid"} or header["alg"] != "Ed25519" or not _is_kid(kid):
             raise Malformed('a protected header is {"alg": "Ed25519", "kid": ...}, and nothing else')
-        kids.append(kid)
+        kids.append(str(kid))
     return payload, tuple(kids)
+
+
+def _is_kid(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(KID, text) is not None
 
 
 def check(order: Unverified, trust: TrustList, wall_us: int | None) -> Signed:
@@ -359,7 +367,7 @@ def check(order: Unverified, trust: TrustList, wall_us: int | None) -> Signed:
     for kid in order.kids:
         signer = trust.keys.get(kid)
         if signer is None:
-            raise Rejected(Reason.UNKNOWN_KEY, body.id, kid[:64])
+            raise Rejected(Reason.UNKNOWN_KEY, body.id, kid)
         if wall_us is not None and not (
             wire.to_wall_us(signer.not_before) <= wall_us <= wire.to_wall_us(signer.not_after)
         ):

@@ -1,0 +1,64 @@
+"""What becomes of an activation that a restart cut: it goes on, waits for a better clock, or has its last word.
+
+A person's sounding at the cabinet and a drill that began at once are over. A programme goes on with its next signal,
+an armed one is armed again. A live warning goes on where it would be by now, if the gateway was away a short time
+only; after a longer one the centre must decide again. It refuses to know sirens and orders other than this one.
+"""
+
+from dataclasses import dataclass
+
+from controller.ledger import Accept
+from controller.signal import Timeline
+from controller.wire import Mode, Stage
+from firmware_bridge.machine import S
+
+OUTAGE_US = 60 * S
+"""A live warning is taken up after an outage of no more than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """It is given to the siren again; `cut` when part of it is lost."""
+
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The clock is not to be believed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Its last word."""
+
+    stage: Stage
+    reason: str = "cut by restart"
+
+
+Fate = GoesOn | Waits | Over
+
+
+def fate(accept: Accept, started: bool, timeline: Timeline | None, wall_us: int | None, alive_wall_us: int | None,
+         up_us: int) -> Fate:
+    """`wall_us` is None while the clock is not believed; `alive_wall_us` is when the journal last heard of us;
+    `up_us` is how long this run has lasted; `timeline` is None when its name means something else by now."""
+    if timeline is None or accept.seconds is not None:
+        return Over(Stage.FAILED)
+    if accept.mode is not Mode.LIVE and not accept.scheduled:
+        return Over(Stage.FAILED)
+    if wall_us is None:
+        return Over(Stage.FAILED) if not accept.scheduled and up_us > OUTAGE_US else Waits()
+    if accept.start_wall_us > wall_us:
+        return GoesOn(cut=False)
+    if not started and wall_us > accept.expires_wall_us:
+        return Over(Stage.EXPIRED)
+    gone_us = wall_us - accept.start_wall_us
+    if gone_us >= accept.limit_us:
+        return Over(Stage.FAILED)
+    if accept.mode is Mode.LIVE:
+        away = alive_wall_us is None or abs(wall_us - alive_wall_us) > OUTAGE_US
+        left = not away and bool(timeline.without_phases_before(gone_us).phases)
+    else:
+        left = bool(timeline.without_segments_before(gone_us).segments)
+    return GoesOn(cut=True) if left else Over(Stage.FAILED)

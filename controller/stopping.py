@@ -1,0 +1,39 @@
+"""What a stop does on one siren: which soundings it ends, which it may not, and whom it has to wait for.
+
+A stop speaks of what was issued before it, and of what is live only when its signers may stop that. Where nothing
+would be left, the siren is told to end whatever sounds, known or not. It refuses to know when a stop came.
+"""
+
+from dataclasses import dataclass
+
+from controller.event import Stop
+from controller.ledger import Accept, Entry, Ledger, Part, State
+from controller.wire import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`told` goes to the siren; the `awaited` activations will end there; the `cancelled` never reached it."""
+
+    told: tuple[Stop, ...]
+    awaited: frozenset[str]
+    cancelled: tuple[tuple[Entry, Part], ...]
+    denied: bool
+    """Something live goes on, because too few persons signed to stop it."""
+
+
+def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
+    there = list(ledger.parts_on(siren))
+    meant = [(e, p) for e, p in there if stop.stops_what(e.accept)]
+    ended = [(e, p) for e, p in meant if stop.stops_live or e.accept.mode is not Mode.LIVE]
+    if len(ended) == len(there) and stop.stops is None:
+        told: tuple[Stop, ...] = (Stop(siren, stop.by, "stop"),)
+    else:
+        told = tuple(Stop(siren, stop.by, "stop", e.id) for e, _ in ended)
+    reached = [(e, p) for e, p in ended if p.state in (State.GIVEN, State.SOUNDING)]
+    return Plan(
+        told,
+        frozenset(e.activation(siren) for e, _ in reached),
+        tuple(pair for pair in ended if pair not in reached),
+        len(ended) < len(meant),
+    )
