@@ -87,7 +87,8 @@ def run() -> dict[str, object]:
     own = busy / len(times)
     return {"reads": len(times), "elapsed_s": round(elapsed, 3), "busy_s": round(busy, 3),
             "used": round(busy / elapsed, 4),
-            "used_steal_free": round(own / statistics.mean(quiet), 4) if quiet else None, "steal_free_reads": len(quiet)}
+            "used_steal_free": round(own / statistics.mean(quiet), 4) if quiet else None,
+            "steal_free_reads": len(quiet)}
 
 
 def main() -> None:

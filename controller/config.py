@@ -26,7 +26,8 @@ PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$"
 DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.\d{1,2})?$")]
 """`device` or `device.channel`."""
 
-DEMO_DEPLOYMENT = "demo"
+ASSUMED_CLOCK = ("demo", "test")
+"""Deployments in which the wall clock may be taken for right: nobody is warned by them."""
 
 
 class GatewaySection(Document):
@@ -252,6 +253,8 @@ def _cross_check(config: Config) -> list[Problem]:
     def problem(key: str, value: object, remedy: str) -> None:
         out.append(Problem(file, key, value, remedy))
 
+    if spec.clock.source == "assumed" and spec.gateway.deployment not in ASSUMED_CLOCK:
+        problem("clock.source", "assumed", f"only for the deployments {', '.join(ASSUMED_CLOCK)}; say kernel")
     for section, ids in (("bus", [b.id for b in spec.bus]), ("device", [d.id for d in spec.device]),
                          ("siren", [s.id for s in spec.siren])):
         for id, n in Counter(ids).items():

@@ -44,8 +44,10 @@ from firmware_bridge.unit import Standing, Unit
 
 LEAD_US = 60 * MS
 """An edge's frame is with the link this long before its instant: more than our loop is ever late."""
-RECALL_GUARD_US = 1 * MS
-"""A prepared frame nearer than this to its instant may already be on its way: it is not recalled."""
+RECALL_READ_US = 1 * MS
+RECALL_WRITE_US = 20 * MS
+"""A prepared frame nearer than this to its instant may be on its way by the time the link hears of it, and is not
+recalled. A read that goes out twice costs time; a write must not."""
 QUEUE_LIMIT = 256
 """Transactions waiting on one bus. A gateway has tens of points; more waiting means nobody is served."""
 BUFFER_LIMIT = 512
@@ -336,7 +338,8 @@ class Bus:
             txn = flight.transaction
             if txn.priority is not Priority.POLL and priority is not Priority.STOP:
                 continue
-            if self._recall(now_us, flight):
+            # A trigger that is recalled may yet have left; it is not sent again.
+            if txn.repeatable and self._recall(now_us, flight):
                 if not flight.sentinel:
                     self._queue.put_back(now_us, txn)
             elif txn.priority >= Priority.READ_BACK and not self._buffer:
@@ -348,7 +351,8 @@ class Bus:
 
     def _recall(self, now_us: int, flight: Flight) -> bool:
         """Take back a prepared frame whose instant is not too near."""
-        if self.state is not State.PREPARED or now_us >= flight.sent_us - RECALL_GUARD_US:
+        guard_us = RECALL_WRITE_US if isinstance(flight.transaction.request, Write) else RECALL_READ_US
+        if self.state is not State.PREPARED or now_us >= flight.sent_us - guard_us:
             return False
         self._flights = {tid: f for tid, f in self._flights.items() if f is not flight}
         self._go("recall, some out" if self._flights else "recall, none out")
