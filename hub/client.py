@@ -13,6 +13,7 @@ receipts that it hears itself. With `direct` it sends by itself.
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -26,7 +27,7 @@ from hub.draft import Wish
 from hub.event import Note
 from hub.fleet import Fleet
 from hub.report import Report
-from hub.shell import Shell
+from hub.shell import Shell, nap
 
 BROKER_S = 5.0
 """A broker that is there answers in milliseconds; a mobile line takes a second or two."""
@@ -139,6 +140,27 @@ class Client:
         """The figures as they stand; soundings without an order are counted since it was handed in."""
         return report.of(dispatch.order, dispatch.sirens(), self._false)
 
+    async def flush(self) -> None:
+        """Until what was handed in has gone to the broker."""
+        await self._shell.connection.flush()
+
+    async def wait(self, seconds: float | None) -> None:
+        """Look on for so long; None: until cancelled."""
+        assert self._task is not None
+        await asyncio.wait({self._task}, timeout=seconds)
+        self._alive()
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Until what is seen makes `condition` true; TimeoutError when it does not in time."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise TimeoutError
+            self._shell.changed.clear()
+            await nap(self._shell.changed, left)
+            self._alive()
+
     async def _hand_to_hub(self, raw: bytes, body: OrderBody) -> None:
         shell, hub = self._shell, self.config.spec.hub.id
         topic = wire.hub_topic(hub, "submit")
@@ -150,34 +172,24 @@ class Client:
                     f"总站 {hub} 无应答 / no hub {hub} answered within {HUB_S:g} s. "
                     f"启动它 start it: siren-hub run {self.config.file}   或直接发送 or send it yourself: --direct")
             shell.connection.publish(topic, raw)
-            again = min(left_s, HAND_IN_S)
-            try:
-                async with asyncio.timeout(again):
-                    while body.id not in shell.taken:
-                        shell.changed.clear()
-                        await shell.changed.wait()
-            except TimeoutError:
-                self._alive()
+            with suppress(TimeoutError):
+                await self.until(lambda: body.id in shell.taken, min(left_s, HAND_IN_S))
         if not taken.taken:
             raise Refused(f"总站拒绝 the hub refused it: {taken.why}")
 
     async def _settle(self) -> None:
         """Until connected, and until the retained messages have come in."""
         shell, loop = self._shell, asyncio.get_running_loop()
-        began = loop.time()
-        while not self.fleet.broker:
-            self._alive()
-            if loop.time() - began > BROKER_S:
-                raise Unreachable(f"没有消息服务器 / no broker at {shell.connection.place}. "
-                                  f"看 look at [mqtt] in {self.config.file}; 启动 start it: mosquitto")
-            await asyncio.sleep(0.02)
-        began = loop.time()
-        while loop.time() - began < SETTLE_S:
-            shell.changed.clear()
-            try:
-                await asyncio.wait_for(shell.changed.wait(), QUIET_S)
-            except TimeoutError:
-                return
+        try:
+            await self.until(lambda: self.fleet.broker, BROKER_S)
+        except TimeoutError:
+            raise Unreachable(f"没有消息服务器 / no broker at {shell.connection.place}. "
+                              f"看 look at [mqtt] in {self.config.file}; 启动 start it: mosquitto") from None
+        end = loop.time() + SETTLE_S
+        seen = -1
+        while seen != shell.messages and loop.time() < end:
+            seen = shell.messages
+            await asyncio.sleep(QUIET_S)
 
     def _alive(self) -> None:
         """A shell that crashed is our crash."""
@@ -185,6 +197,6 @@ class Client:
             self._task.result()
 
     def _note(self, note: Note) -> None:
-        if note.what == "unexpected-on":
+        if note.what in {"unexpected-on", "sounding-without-order"}:
             self._false += 1
         self._notes(note)

@@ -94,17 +94,16 @@ def filters() -> tuple[str, ...]:
 def told(topic: str, payload: bytes, retained: bool, wall_us: int) -> Told:
     """What a gateway's message says; Malformed when topic and body do not fit each other."""
     parts = topic.split("/")
-    model: type[SaidModel] | None
-    if len(parts) == 9:
-        leaf, subject = parts[8], ""
-        model = _LEAVES.get(leaf)
-    elif len(parts) == 10 and parts[9] == "state":
-        leaf, subject, model = "state", parts[8], State
-    else:
-        model = None
-    if model is None or not topic.startswith(f"{wire.ROOT}/s/") or not wire.is_code(parts[7]):
+    # siren / 1 / s / five levels of area / gateway / leaf, or .../ device / state
+    match parts[3 + 5 :]:
+        case [gateway, leaf]:
+            model, subject = _LEAVES.get(leaf), ""
+        case [gateway, subject, "state" as leaf]:
+            model = State
+        case _:
+            gateway, leaf, subject, model = "", "", "", None
+    if model is None or not topic.startswith(f"{wire.ROOT}/s/") or not wire.is_code(gateway):
         raise Malformed(f"{topic!r} is no topic of a gateway")
-    gateway = parts[7]
     if not payload:
         return Told(gateway, leaf, None, retained, wall_us)
     message = wire.decode(model, payload)

@@ -22,6 +22,15 @@ CLOCK_US = 1 * S
 """How often the centre is told the time: a step of the wall clock is seen within it."""
 
 
+async def nap(event: asyncio.Event, seconds: float) -> None:
+    """Until `event` is set, and after `seconds` it is. (`wait_for` of Python 3.11 may lose a cancellation.)"""
+    handle = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        handle.cancel()
+
+
 class Shell:
     """One centre and its connection. `on_note` gets lines for people; `changed` is set after every event."""
 
@@ -32,6 +41,8 @@ class Shell:
         self.sends = sends
         self.taken: dict[str, Taken] = {}
         """The resident hub's answers, by order; for a client, which hands in few."""
+        self.messages = 0
+        """How many have come in."""
         self.changed = asyncio.Event()
         self._on_note = on_note
         self._submit = wire.hub_topic(hub.id, "submit")
@@ -74,10 +85,7 @@ class Shell:
         while True:
             wait_us = max(0, min(clock_us, self.centre.deadline or clock_us) - self.now_us())
             self._kick.clear()
-            try:
-                await asyncio.wait_for(self._kick.wait(), wait_us / 1e6)
-            except TimeoutError:
-                pass
+            await nap(self._kick, wait_us / 1e6)
             if self.now_us() >= clock_us:
                 clock_us = self.now_us() + CLOCK_US
                 self.feed(Clock(self.wall_us()))
@@ -85,6 +93,7 @@ class Shell:
                 self.feed(Woken())
 
     def _came(self, topic: str, payload: bytes, retained: bool) -> None:
+        self.messages += 1
         try:
             if topic == self._submit:
                 if not retained:

@@ -1,0 +1,180 @@
+"""Operator, resident hub, broker and gateways together: real processes, a real broker, made-up sirens."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from controller import wire
+from controller.wire import Action, Mode
+from hub import config
+from hub.client import Client, Unreachable, load
+from hub.dispatch import Dispatch
+from hub.draft import Wish
+from hub.gateway import Presence
+from hub.track import Ending
+from tests.hub.fake_gateway import gateway
+
+ROOT = Path(__file__).resolve().parents[2]
+HUB = ROOT / "configs/demo/hub.toml"
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(MOSQUITTO is None, reason="NO MOSQUITTO: orders through a real broker were NOT tried"),
+]
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = int(free.getsockname()[1])
+    conf = tmp_path / "mosquitto.conf"
+    conf.write_text(f"listener {number} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    assert MOSQUITTO
+    broker = subprocess.Popen([MOSQUITTO, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", number)) == 0:
+                    break
+            time.sleep(0.05)
+        yield number
+    finally:
+        broker.terminate()
+        broker.wait(10)
+
+
+@pytest.fixture
+def conf(port: int) -> config.Config:
+    return config.load(HUB, [f"mqtt.port={port}"])
+
+
+@pytest.fixture
+async def hub(port: int, conf: config.Config) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The resident hub as its own process, connected."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub", "run", str(HUB), "--set", f"mqtt.port={port}", cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    try:
+        async with asyncio.timeout(20):
+            async for line in process.stdout:
+                if b"broker-up" in line:
+                    break
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+async def followed(client: Client, wish: Wish) -> Dispatch:
+    async with asyncio.timeout(30):
+        async for dispatch in client.order(client.draft(wish), load(client.config.keys)):
+            last = dispatch
+    return last
+
+
+async def cli(conf: config.Config, *args: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub", *args, "--config", str(HUB), "--set", f"mqtt.port={conf.spec.mqtt.port}",
+        cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"})
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_an_order_is_sent_again_until_heard_and_ends_in_a_report(
+    conf: config.Config, port: int, hub: asyncio.subprocess.Process,
+) -> None:
+    async with (
+        gateway(port, "gw-1", ("s-1", "s-2"), conf.signals, now_us()) as one,
+        gateway(port, "gw-2", ("s-3",), conf.signals, now_us(), deaf=1, fails=("s-3",)) as two,
+    ):
+        async with Client(conf) as client:
+            await client.until(lambda: len(client.fleet.sirens()) == 3, 20)
+            order = await followed(client, Wish(Action.SOUND, Mode.DRILL, "41/01", "demo-air-raid"))
+            report = client.report(order)
+        assert [(s.siren, s.ending) for s in order.sirens()] == [
+            ("s-1", Ending.FINISHED), ("s-2", Ending.FINISHED), ("s-3", Ending.FAILED)]
+        assert report.rate == pytest.approx(2 / 3)
+        assert not report.good
+        assert [t for t, _ in one.orders] == [wire.order_topic("41/01", False)]
+        assert [t for t, _ in two.orders] == [wire.order_topic("41/01", False), wire.gateway_topic("gw-2", False)]
+        assert len({payload for _, payload in two.orders}) == 1
+
+
+async def test_the_command_line_orders_and_stops(
+    conf: config.Config, port: int, hub: asyncio.subprocess.Process,
+) -> None:
+    async with gateway(port, "gw-1", ("s-1", "s-2"), conf.signals, now_us(), seconds=60):
+        sounding = asyncio.create_task(cli(conf, "order", "sound", "--signal", "demo-air-raid", "--area", "41/01",
+                                           "--mode", "live", "--yes", "--json"))
+        async with Client(conf) as client:
+            # Received once, accepted and started by each siren.
+            await client.until(lambda: "gw-1" in client.fleet.gateways
+                               and (client.fleet.gateways["gw-1"].sequence.last or 0) >= 5, 30)
+        rc, out, err = await cli(conf, "stop", "--area", "41/01/05", "--json")
+        stopped = json.loads(out.splitlines()[-1])
+        assert (rc, stopped["endings"]) == (0, {"finished": 2}), err
+        rc, out, err = await sounding
+        report = json.loads(out.splitlines()[-1])
+        assert (report["endings"], report["rate"], report["sensed"]) == ({"stopped": 2}, 0.0, 0), err
+        assert report["mode"] == "live"
+
+
+async def test_without_a_hub_an_order_says_so_and_a_stop_goes_out_all_the_same(
+    conf: config.Config, port: int,
+) -> None:
+    async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us()) as one:
+        async with Client(conf) as client:
+            await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
+            with pytest.raises(Unreachable, match="siren-hub run"):
+                await followed(client, Wish(Action.SOUND, Mode.DRILL, "41", "demo-air-raid"))
+            assert one.orders == []
+            stop = await followed(client, Wish(Action.STOP, Mode.LIVE, "41"))
+        assert [s.ending for s in stop.sirens()] == [Ending.FINISHED]
+        assert one.orders[0][0] == wire.order_topic("41", True)
+
+
+async def test_it_can_be_sent_without_a_hub(conf: config.Config, port: int) -> None:
+    async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us(), deaf=1) as one:
+        async with Client(conf, direct=True) as client:
+            await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
+            order = await followed(client, Wish(Action.SOUND, Mode.LIVE, "41/01/05", "air-raid"))
+            assert client.report(order).good
+        assert len(one.orders) == 2
+
+
+async def test_a_gateway_that_dies_is_lost_and_its_sirens_unknown(conf: config.Config, port: int) -> None:
+    async with Client(conf) as client:
+        async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us()):
+            await client.until(lambda: [s.state for s in client.fleet.sirens()] == ["IDLE"], 20)
+        # aiomqtt says good-bye to the broker, so the will is told here as the broker would.
+        rc, out, _ = await cli(conf, "fleet", "--json")
+        assert rc == 0
+        assert json.loads(out)["sirens"][0]["id"] == "s-1"
+        lost = wire.Status(gateway="gw-1", session="one", state="lost", at=wire.to_text(now_us()))
+        async with aiomqtt.Client("127.0.0.1", port) as broker:
+            await broker.publish(f"{wire.state_root('41/01/05/001/001', 'gw-1')}/status", lost.encode(), 1, True)
+        await client.until(lambda: client.fleet.gateways["gw-1"].presence is Presence.LOST, 20)
+        assert client.fleet.sirens()[0].state == "UNKNOWN"
+        _, out, _ = await cli(conf, "fleet")
+        assert "断线 lost" in out
+        assert "UNKNOWN" in out
