@@ -64,7 +64,7 @@ def test_a_file_is_named_for_the_thing_in_it() -> None:
 
 def test_every_file_has_its_floor() -> None:
     named = {
-        name.strip("() ")
+        name.strip("() \n")
         for contract in ("floors", "hub-floors", "simulator-floors")
         for layer in CONTRACTS[contract]["layers"]
         for name in layer.split("|")
