@@ -18,7 +18,8 @@ from controller.wire import Code, Layer
 from firmware_bridge import document, profile
 from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
-from firmware_bridge.profile import OutputClass, Point, Profile
+from firmware_bridge.point import Point
+from firmware_bridge.profile import OutputClass, Profile
 
 FullArea = Annotated[str, Field(pattern=r"^\d{1,3}(/\d{1,3}){4}$")]
 PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]

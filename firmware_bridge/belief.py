@@ -11,7 +11,8 @@ from dataclasses import replace
 from firmware_bridge.machine import MS
 from firmware_bridge.move import same
 from firmware_bridge.plan import Block
-from firmware_bridge.profile import Point, Profile
+from firmware_bridge.point import Point
+from firmware_bridge.profile import Profile
 from firmware_bridge.reading import NoValue, Quality, Reading, Value
 
 STALE_PERIODS = 3

@@ -35,7 +35,8 @@ from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.modbus import EXCEPTIONS
 from firmware_bridge.move import resolve
 from firmware_bridge.plan import Block, Cut, blocks
-from firmware_bridge.profile import Point, Profile
+from firmware_bridge.point import Point
+from firmware_bridge.profile import Profile
 from firmware_bridge.reading import NoValue, Reading, Took
 
 SILENCES = 3

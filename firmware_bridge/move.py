@@ -8,7 +8,8 @@ from math import isclose
 
 from firmware_bridge.event import Begin
 from firmware_bridge.machine import MS
-from firmware_bridge.profile import Point, Profile, Step
+from firmware_bridge.point import Point
+from firmware_bridge.profile import Profile, Step
 from firmware_bridge.reading import Value
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from firmware_bridge.event import Read, Table
-from firmware_bridge.profile import Line, Point
+from firmware_bridge.point import Point
+from firmware_bridge.profile import Line
 
 BITS_PER_REGISTER = 16
 """`max_block` counts registers; of bits as many octets fit into one reply (V1.1b3: 125 registers, 2000 bits)."""

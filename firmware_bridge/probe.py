@@ -33,7 +33,8 @@ from firmware_bridge.event import (
 from firmware_bridge.link import Link, now_us
 from firmware_bridge.machine import MS, Woken
 from firmware_bridge.modbus import EXCEPTIONS
-from firmware_bridge.profile import Point, Profile
+from firmware_bridge.point import Point
+from firmware_bridge.profile import Profile
 
 LISTEN_S = 2.0
 """Another master polls at least every second or two; whoever is heard before we speak is one."""

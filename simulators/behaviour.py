@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from firmware_bridge.machine import MS, S, earliest
-from firmware_bridge.profile import Condition, Point, Profile, Ramp, Scalar, Wave, When
+from firmware_bridge.point import Condition, Point, Scalar
+from firmware_bridge.profile import Profile, Ramp, Wave, When
 from firmware_bridge.reading import Value
 
 NOISE_US = 100 * MS

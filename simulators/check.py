@@ -12,7 +12,8 @@ from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Read, Refused, Request, Table, Write
 from firmware_bridge.machine import MS, S, Woken
-from firmware_bridge.profile import OutputClass, Point, Profile, Scalar, Step
+from firmware_bridge.point import Point, Scalar
+from firmware_bridge.profile import OutputClass, Profile, Step
 from firmware_bridge.reading import Value
 from simulators.behaviour import same
 from simulators.device import SimDevice

@@ -17,7 +17,8 @@ from firmware_bridge import modbus
 from firmware_bridge.errors import BadDocument, Malformed, Problem
 from firmware_bridge.event import Read
 from firmware_bridge.machine import MS, S, Woken, earliest
-from firmware_bridge.profile import OutputClass, Point, Profile, Ramp, Wave
+from firmware_bridge.point import Point
+from firmware_bridge.profile import OutputClass, Profile, Ramp, Wave
 from firmware_bridge.reading import Value
 from simulators.behaviour import Reactions, ramp, wave
 from simulators.memory import ILLEGAL_FUNCTION, ILLEGAL_VALUE, Memory

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from controller.config import Drive
 from firmware_bridge.machine import MS, Woken, earliest
-from firmware_bridge.profile import Point, Scalar
+from firmware_bridge.point import Point, Scalar
 from simulators.device import Fault, SimDevice
 from simulators.faults import LineFault, LineFaults
 from simulators.line import Endpoint, Heard, HungUp, Line, Put, Rng, Seen

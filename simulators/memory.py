@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from firmware_bridge.event import Read, Table, Write
-from firmware_bridge.profile import Condition, Point, Profile
+from firmware_bridge.point import Condition, Point
+from firmware_bridge.profile import Profile
 from firmware_bridge.reading import Value
 from simulators.behaviour import same
 

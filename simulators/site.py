@@ -18,7 +18,8 @@ from controller.wire import Code
 from firmware_bridge import document, profile
 from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
-from firmware_bridge.profile import Point, Profile, Scalar
+from firmware_bridge.point import Point, Scalar
+from firmware_bridge.profile import Profile
 
 
 class SiteSection(Document):

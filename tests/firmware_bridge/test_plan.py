@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from firmware_bridge.event import Table
 from firmware_bridge.plan import Block, Cut, blocks
-from firmware_bridge.profile import Line, Point, PointSpec
+from firmware_bridge.point import Point, PointSpec
+from firmware_bridge.profile import Line
 
 BITS = {Table.COIL, Table.DISCRETE}
 TABLES = st.sampled_from([*Table])

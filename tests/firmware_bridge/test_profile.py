@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import BadDocument, Problem
-from firmware_bridge.profile import Point, PointSpec, Profile, load, load_all, schema
+from firmware_bridge.point import Point, PointSpec
+from firmware_bridge.profile import Profile, load, load_all, schema
 
 FOLDER = Path(__file__).parents[2] / "configs" / "profiles"
 HEAD = 'make = "m"\nmodel = "x"\nkind = "siren"\nsource = "test"\n'

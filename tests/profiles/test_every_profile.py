@@ -13,7 +13,8 @@ from controller import signal
 from firmware_bridge import modbus
 from firmware_bridge.event import Read, Refused, Reply, Request, Table, Write
 from firmware_bridge.machine import MS, S, Woken
-from firmware_bridge.profile import OutputClass, Profile, Scalar, load
+from firmware_bridge.point import Scalar
+from firmware_bridge.profile import OutputClass, Profile, load
 from firmware_bridge.reading import Value
 from simulators.behaviour import same
 from simulators.device import SimDevice

@@ -8,7 +8,8 @@ from firmware_bridge import modbus
 from firmware_bridge.device import Device
 from firmware_bridge.event import Begin, Edged, Ended, Finished, LinkUp, Submit
 from firmware_bridge.machine import MS, S, Woken, earliest
-from firmware_bridge.profile import Profile, Scalar, load_all
+from firmware_bridge.point import Scalar
+from firmware_bridge.profile import Profile, load_all
 from firmware_bridge.reading import Quality
 from simulators.device import SimDevice
 

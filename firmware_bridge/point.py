@@ -1,0 +1,203 @@
+"""One named value of a device: where it lives, what its bits mean, and how a value becomes bits again.
+
+`PointSpec` is the datasheet's line, as written in a profile; `Point` is that of one channel, with its address
+resolved. It refuses to know whether anybody may write it, and whether what was read may be believed.
+"""
+
+import math
+import struct
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from firmware_bridge.document import Document
+from firmware_bridge.event import Table
+from firmware_bridge.reading import Value
+
+Scalar = bool | int | float | str
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+WORDS = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2}
+_FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
+_RANGE = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF), "u32": (0, 2**32 - 1), "s32": (-(2**31), 2**31 - 1)}
+_ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
+
+
+class Factor(Document):
+    """A scale that another point of the device tells: `factors[code of point]`."""
+
+    point: Name
+    factors: dict[str, float]
+
+
+class Condition(Document):
+    """A point having a value."""
+
+    point: Name
+    is_: Annotated[Scalar, Field(alias="is")]
+
+
+class PointSpec(Document):
+    """One named value of a device, as the datasheet gives it."""
+
+    at: Annotated[str, Field(pattern=r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$")]
+    type: Literal["bool", "u16", "s16", "u32", "s32", "f32"] | None = None
+    words: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
+    bit: Annotated[int, Field(ge=0, le=15)] | None = None
+    inverted: bool = False
+    """True where 0 on the wire means yes (name every bit with its polarity: mixed ones occur in one frame)."""
+    scale: float = 1.0
+    offset: float = 0.0
+    decimals_from: Name | None = None
+    """Point whose value is the number of decimals: value = raw x 10^-decimals. Unknown decimals: no value."""
+    factor_from: Factor | None = None
+    unit: str = ""
+    values: dict[str, int] = {}
+    """Names of the codes, where the value is one of a set."""
+    low: float | None = None
+    high: float | None = None
+    """Physical range in `unit`: outside it a reading is BAD, and a write is refused before it leaves."""
+    invalid: tuple[int, ...] = ()
+    """Raw values that mean 'no value'."""
+    valid_if: Condition | None = None
+    poll_ms: Annotated[int, Field(ge=100)] | None = None
+    """How often it is read; absent: only on demand."""
+    write: Literal["level", "trigger"] | None = None
+    """`level`: writing it again changes nothing. `trigger`: a repeat is a second event, never retried blindly."""
+    readable: bool = True
+    multiple: bool = False
+    """Written with function 15/16 even when it is one value."""
+    channels: Annotated[int, Field(ge=1, le=64)] | None = None
+    stride: Annotated[int, Field(ge=1, le=100)] = 1
+    evidence: Literal["sampled", "latched"] | None = None
+    """What it proves of a sounding: sampled through each on-phase, or one bit that stays set."""
+
+    @model_validator(mode="after")
+    def _sane(self) -> "PointSpec":
+        if not math.isfinite(self.scale) or self.scale == 0 or not math.isfinite(self.offset):
+            raise ValueError("scale is a number other than 0, offset a number")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low:g} lies above high {self.high:g}; swap them")
+        return self
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """The points without which this one's raw value means nothing."""
+        factor = self.factor_from.point if self.factor_from else None
+        valid = self.valid_if.point if self.valid_if else None
+        return tuple(name for name in (self.decimals_from, factor, valid) if name is not None)
+
+
+class Point:
+    """A point of one channel with its address resolved: encodes and decodes its words.
+
+    Attributes: `name`, `base` (without channel), `channel` (1-based or None), `table`, `address`, `width`
+    (registers or bits), `spec`.
+    """
+
+    __slots__ = ("address", "base", "channel", "name", "spec", "table", "type", "width")
+
+    def __init__(self, base: str, spec: PointSpec, channel: int | None) -> None:
+        table, _, address = spec.at.partition(":")
+        self.base = base
+        self.channel = channel
+        self.name = base if channel is None else f"{base}_{channel}"
+        self.table = Table(table)
+        bits = self.table in {Table.COIL, Table.DISCRETE}
+        self.type = spec.type or ("bool" if bits or spec.bit is not None else "u16")
+        self.width = 1 if bits or self.type == "bool" else WORDS[self.type]
+        # Several channels as bits of one register share its address; else they lie `stride` apart.
+        step = 0 if channel is None or spec.bit is not None else (channel - 1) * spec.stride * self.width
+        self.address = int(address, 0) + step
+        self.spec = spec
+
+    def __repr__(self) -> str:
+        return f"Point({self.name} at {self.table}:{self.address})"
+
+    @property
+    def bit(self) -> int | None:
+        if self.spec.bit is None:
+            return None
+        return self.spec.bit + (0 if self.channel is None else self.channel - 1)
+
+    def decode(self, words: tuple[int, ...], factor: float = 1.0) -> Value:
+        """The value that these raw bits or registers mean, in the point's unit."""
+        raw = self.raw(words)
+        if self.type == "bool":
+            return bool(raw) != self.spec.inverted
+        if self.spec.values:
+            for name, code in self.spec.values.items():
+                if code == raw:
+                    return name
+            return int(raw)
+        scale = self.spec.scale * factor
+        if scale == 1.0 and self.spec.offset == 0.0:
+            return raw
+        return raw * scale + self.spec.offset
+
+    def raw(self, words: tuple[int, ...]) -> int | float:
+        """The number on the wire, before names, scale and polarity."""
+        if self.table in {Table.COIL, Table.DISCRETE}:
+            return words[0]
+        if self.bit is not None:
+            return words[0] >> self.bit & 1
+        if self.type == "bool":
+            return words[0]
+        data = self._ordered(b"".join(w.to_bytes(2, "big") for w in words))
+        return struct.unpack(_FORMAT[self.type], data)[0]  # type: ignore[no-any-return]
+
+    def is_invalid(self, words: tuple[int, ...]) -> bool:
+        """Whether the unit says that it has no value: one of `invalid`, or a float that is no number.
+
+        Datasheets give the bare bits (0xFFFF) even where the value is signed, so both are compared.
+        """
+        raw = self.raw(words)
+        if not math.isfinite(raw):
+            return True
+        signed = isinstance(raw, int) and raw < 0
+        return raw in self.spec.invalid or (signed and int(raw) + (1 << 16 * self.width) in self.spec.invalid)
+
+    def _ordered(self, data: bytes) -> bytes:
+        """Two or four bytes from wire order to big-endian, and back: each order is its own inverse."""
+        if len(data) == 4:
+            return bytes(data[i] for i in _ORDER[self.spec.words])
+        return data[::-1] if self.spec.words in {"BADC", "DCBA"} else data
+
+    def encode(self, value: Value) -> tuple[int, ...]:
+        """The raw bits or registers that mean `value`; ValueError says what is allowed.
+
+        Only a point that we write is held to `low` and `high`: a simulator must be able to show a bad reading.
+        """
+        if self.table is Table.COIL or self.type == "bool":
+            if not isinstance(value, (bool, int)):
+                raise ValueError(f"{self.name}: {value!r} is not true or false")
+            return (int(bool(value) != self.spec.inverted),)
+        if isinstance(value, str):
+            if value not in self.spec.values:
+                raise ValueError(f"{self.name}: {value!r} is not one of {', '.join(self.spec.values)}")
+            number: float = self.spec.values[value]
+        else:
+            number = (value - self.spec.offset) / self.spec.scale
+        if not math.isfinite(number):
+            raise ValueError(f"{self.name}: {value!r} is no number")
+        if self.type == "f32":
+            try:
+                data = struct.pack(">f", number)
+            except OverflowError:
+                raise ValueError(f"{self.name}: {value!r} does not fit f32") from None
+        else:
+            # Rounded down, so that a lease is never longer than was asked for; but 0.3 / 0.1 is 3, not 2.
+            whole = math.floor(number + max(1e-6, abs(number) * 1e-12))
+            low, high = _RANGE[self.type]
+            if not low <= whole <= high:
+                raise ValueError(f"{self.name}: {value!r} does not fit {self.type}")
+            data = whole.to_bytes(2 * self.width, "big", signed=whole < 0)
+            number = whole
+        if self.spec.write and not isinstance(value, str):
+            # Judged as it will be written: 0.5 s cut to 0 would be "never" on a head whose limit it is.
+            meant = number * self.spec.scale + self.spec.offset
+            least, most = self.spec.low, self.spec.high
+            if (least is not None and meant < least - 1e-6) or (most is not None and meant > most + 1e-6):
+                raise ValueError(f"{self.name}: {value!r} is outside {least} to {most} {self.spec.unit}".rstrip())
+        data = self._ordered(data)
+        return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
