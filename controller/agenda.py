@@ -151,10 +151,10 @@ class Agenda:
                 sounding.tally.doubted = True
                 yield from sounding.in_trouble("no feedback in an on-phase")
 
-    def trouble(self, why: str) -> Iterator[Progress]:
-        """Something went wrong with what has the siren, or had it last."""
+    def trouble(self, why: str, balked: bool = False) -> Iterator[Progress]:
+        """Something went wrong with what has the siren, or had it last; `balked`: a phase could not be commanded."""
         for sounding in self.sounded()[:1]:
-            yield from sounding.in_trouble(why)
+            yield from sounding.balked(why) if balked else sounding.in_trouble(why)
 
     # Starts of a motor.
 

@@ -202,7 +202,7 @@ class Siren:
         elif self.isolator.locked:
             refusal = "isolated"
         elif not new.phases:
-            stage, refusal = Stage.FAILED, _past(new)
+            stage, refusal = Stage.FAILED, new.past
         elif agenda.full:
             refusal = f"{len(agenda.armed)} activations wait already"
         else:
@@ -218,7 +218,7 @@ class Siren:
     def _refusal(self, now_us: int, new: Sounding) -> str:
         """Why `new`, whose instant has come, does not sound; empty: it does."""
         if not new.phases or now_us >= new.limit_us:
-            return _past(new)
+            return new.past
         if self.isolator.locked:
             return "isolated"
         run = self._agenda.run
@@ -328,10 +328,11 @@ class Siren:
             match effect:
                 case Begin() | Abort():
                     self._out.append(effect)
-                case Balked(on, why):
-                    if not on:
-                        self._off_why = why
-                    self._out += self._agenda.trouble(why if on else f"off: {why}")
+                case Balked(True, why):
+                    self._out += self._agenda.trouble(why, balked=True)
+                case Balked(False, why):
+                    self._off_why = why
+                    self._out += self._agenda.trouble(f"off: {why}")
                 case Switched(True, n, edge_us):
                     if self.state is State.STARTING:
                         self._go(Move.EDGE)
@@ -432,8 +433,3 @@ class Siren:
 
     def _go(self, move: Move) -> None:
         self.state = TRANSITIONS[self.state, move]
-
-
-def _past(new: Sounding) -> str:
-    """Why nothing of it is left."""
-    return "cut by restart" if new.order.resumed else "its time is past"

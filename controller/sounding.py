@@ -37,6 +37,7 @@ class Sounding:
         """The phase that is handed over next."""
         self.first_edge_us: int | None = None
         self.trouble = ""
+        """Why the last phase that was not commanded was not."""
         self._lowered, self.deviations = lower(order.timeline, output, hard_limit_s)
         self.phases: tuple[Phase, ...] = self._lowered.phases
         self.tally = Tally(len(self.phases), independent, spool_up_us)
@@ -68,6 +69,13 @@ class Sounding:
             left = self._lowered.without_phases_before(elapsed_us).phases
             yelp = left and left[0].on_us == elapsed_us and left[0].off_us - elapsed_us < LEAST_US
             self.phases = left[1:] if yelp else left
+        if len(self.phases) < len(self._lowered.phases):
+            self.trouble = self.past
+
+    @property
+    def past(self) -> str:
+        """Why some or all of it will not sound."""
+        return "cut by restart" if self.order.resumed else "its time is past"
 
     def edges_us(self, n: int) -> tuple[int, int]:
         """The instants of phase `n`."""
@@ -122,9 +130,13 @@ class Sounding:
         self._sensed_told = True
         return [self.progress(Stage.SENSED)]
 
-    def in_trouble(self, why: str) -> list[Progress]:
-        """Note a trouble, and tell it the first time."""
+    def balked(self, why: str) -> list[Progress]:
+        """A phase could not be commanded; the last reason is told at the end as well."""
         self.trouble = why
+        return self.in_trouble(why)
+
+    def in_trouble(self, why: str) -> list[Progress]:
+        """Something is wrong; it is told the first time."""
         if why in self._troubles or len(self._troubles) >= TROUBLES:
             return []
         self._troubles.add(why)
