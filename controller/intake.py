@@ -7,13 +7,13 @@ It refuses to know keys, sirens, signals and the orders that are known already.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller import trust
-from controller.event import Arrived
+from controller.event import Arrived, Record
 from controller.trust import Reason, Rejected, Unverified
-from controller.wire import Action, Mode
+from controller.wire import Action, Mode, Stage
 from firmware_bridge.machine import MS, S
 
 CHECKS = 8
@@ -79,7 +79,7 @@ def untimely(order: Unverified, wall_us: int | None, error_us: int) -> Reason | 
 
 
 class Intake:
-    """Two queues and a budget of signatures. `handled` by orders, which knows what is known."""
+    """Two queues and a budget of signatures. Its owner knows what is known, and asks it between the two checks."""
 
     def __init__(self, deployment: str) -> None:
         self._deployment = deployment
@@ -139,7 +139,17 @@ class Intake:
         if self._answers < 1:
             return False
         self._answers -= 1
+        self._remember(order)
+        return True
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """After a restart: whom the journal says that we refused."""
+        for record in records:
+            body = record.body
+            if record.kind == "receipt" and body.get("stage") == Stage.REJECTED and not body.get("siren"):
+                self._remember(str(body.get("order")))
+
+    def _remember(self, order: str) -> None:
         self._answered[order] = None
         if len(self._answered) > ANSWERED_LIMIT:
             self._answered.popitem(last=False)
-        return True

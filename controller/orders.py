@@ -86,7 +86,9 @@ class Orders:
 
     def restore(self, records: Iterable[Record]) -> None:
         """Take up what the journal holds, before the first event. What is open goes on when the clock is known."""
+        records = list(records)
         self._ledger.restore(records)
+        self._intake.restore(records)
         self._cut = self._ledger.open()
 
     def handle(self, now_us: int, event: OrdersEvent) -> list[OrdersEffect]:
@@ -188,8 +190,8 @@ class Orders:
                 reason = Reason.STALE_TRUST
         # A stop is done even when it cannot be remembered by its id: doing it twice is doing it once.
         if accept.action is not Action.STOP and not self._ledger.make_room(urgent, self._wall.us):
-            reason = Reason.BUSY
-        if reason is not None:
+            self._refuse(Refusal(Reason.BUSY, accept.order, "too many orders are known"), client)
+        elif reason is not None:
             self._reject(accept, reason, client)
         elif accept.action is Action.STOP:
             self._stop(accept, client)
@@ -199,8 +201,7 @@ class Orders:
     def _reject(self, accept: Accept, reason: Reason, client: int | None) -> None:
         """Refuse as a whole what is believed: remembered, so that the same id gets the same answer."""
         entry = Entry.new(accept.model_copy(update={"sirens": (), "reason": reason}), (), State.DONE, client)
-        if reason is not Reason.BUSY:
-            self._remember(entry, "refuse")
+        self._remember(entry, "refuse")
         # What was refused before it was believed has had its last word.
         if not self._intake.answered(accept.order):
             self._answer(entry, "", Stage.REJECTED, reason)

@@ -389,6 +389,14 @@ def test_a_refusal_is_said_once_and_then_again() -> None:
     assert of(SayAgain, desk.arrives(order(LI, WANG), after_s=0.1)) == [SayAgain(name(1))]
 
 
+def test_a_refusal_is_said_once_through_a_restart() -> None:
+    desk = Desk()
+    assert refused(desk.arrives(order(LI, WANG))) == "too-few-persons"
+    after = Desk(records=desk.records, boot="two")
+    assert of(SayAgain, out := after.arrives(order(LI, WANG))) == [SayAgain(name(1))]
+    assert said(out) == []
+
+
 def test_a_flood_of_refusals_is_not_answered_for_ever() -> None:
     desk = Desk()
     out = [e for n in range(ANSWERS + 100) for e in desk.arrives(live(n, deployment="city"))]
@@ -829,8 +837,8 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, max_size=40))
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, min_size=8, max_size=60))
 def test_in_any_order_of_events_the_promises_hold(script: list[tuple[Any, ...]]) -> None:
     """One last word an order and siren; one start an activation; the disk before the siren; a deadline ahead."""
     desk = Desk()
