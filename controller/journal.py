@@ -76,12 +76,8 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the opening gave: records, oldest first; what was wrong, if anything; where a broken file was put.
+    """What was wrong at the opening, if anything, and where a broken file was put."""
 
-    No records means that nothing is known of the past: a new gateway, a lost file, or a disk that refuses.
-    """
-
-    records: tuple[Record, ...] = ()
     why: str = ""
     aside: Path | None = None
 
@@ -94,13 +90,14 @@ class _Wish:
 
 
 class Journal:
-    """One file, one writer: `open`, then `append` from any thread, and `close`."""
+    """One file, one writer: `open`, `load`, then `append` from any thread, and `close`."""
 
     def __init__(self, path: Path, keep_days: int = 200) -> None:
         self._path = path
         self._keep_us = keep_days * 24 * 3600 * 1_000_000
         self._db: sqlite3.Connection | None = None
         self._head = Head(0, b"")
+        self._records: list[Record] = []
         self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._prune_at_s = 0.0
@@ -111,10 +108,18 @@ class Journal:
 
     def open(self) -> Opened:
         """Open or create the file, read what start-up needs, start the writer. What is wrong is in the answer."""
-        opened = self._open()
+        opened = self._open(reading=True)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
         return opened
+
+    def load(self) -> list[Record]:
+        """What the opening found, oldest first, once.
+
+        Nothing means that nothing is known of the past: a new gateway, a lost file, or a disk that refuses.
+        """
+        records, self._records = self._records, []
+        return records
 
     def append(self, record: Record, on_done: OnDone) -> None:
         """Have a record written. What is given in order is written and answered in order."""
@@ -204,7 +209,7 @@ class Journal:
 
     # The file.
 
-    def _open(self) -> Opened:
+    def _open(self, reading: bool = False) -> Opened:
         fresh = not self._path.exists()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +218,7 @@ class Journal:
             if not self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'anchor'").fetchone():
                 self._db.executescript(_SCHEMA)
             self._head = _head(self._db)
-            records = _read(self._db)
+            self._records = _read(self._db) if reading else []
             found = _check(self._db, max(0, self._head.n - CHECKED))
         except (sqlite3.Error, OSError) as error:
             self._drop()
@@ -221,7 +226,7 @@ class Journal:
                 return self._put_aside()
             return Opened(why=f"{self._path} cannot be opened: {error}")
         why = "; ".join(found) if found else f"{self._path} was empty: a new journal is begun" if empty else ""
-        return Opened(records, why)
+        return Opened(why)
 
     def _put_aside(self) -> Opened:
         """Rename a broken file, for whoever wants to know, and begin a new one."""
@@ -275,12 +280,12 @@ def _head(db: sqlite3.Connection) -> Head:
     return Head(n, bytes(hash))
 
 
-def _read(db: sqlite3.Connection) -> tuple[Record, ...]:
+def _read(db: sqlite3.Connection) -> list[Record]:
     marks = ",".join("?" * len(KINDS_MANY))
     many = f"SELECT n, kind, body FROM record WHERE kind IN ({marks}) ORDER BY n DESC LIMIT {LOAD_MANY}"
     others = f"SELECT n, kind, body FROM record WHERE kind NOT IN ({marks}) ORDER BY n DESC LIMIT {LOAD_OTHERS}"
     rows = db.execute(f"SELECT * FROM ({many}) UNION ALL SELECT * FROM ({others}) ORDER BY n", KINDS_MANY * 2)
-    return tuple(Record(kind, found) for _, kind, body in rows if (found := _object(body)) is not None)
+    return [Record(kind, found) for _, kind, body in rows if (found := _object(body)) is not None]
 
 
 def _object(body: str) -> dict[str, Any] | None:

@@ -86,9 +86,16 @@ class Mqtt:
         self._protocol = ProtocolVersion.V5
         self._live: _Client | None = None
         self._closing = asyncio.Event()
+        self._ended = asyncio.Event()
 
     async def run(self) -> None:
         """Connect, and connect again, until closed."""
+        try:
+            await self._run()
+        finally:
+            self._ended.set()
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         pause_s = BACK_OFF_S[0]
         while not self._closing.is_set():
@@ -110,15 +117,14 @@ class Mqtt:
 
     async def close(self, farewell: Publish | None = None) -> None:
         """Say farewell, wait a moment for what is on its way, and disconnect in order: the will is not spoken."""
-        if self._live is not None:
+        live = self._live
+        if live is not None:
             if farewell is not None:
-                self._live.post(farewell)
-            try:
-                async with asyncio.timeout(FAREWELL_S):
-                    await self._live.settled()
-            except TimeoutError:
-                pass
+                live.post(farewell)
+            await _first_of(live.settled(), asyncio.sleep(FAREWELL_S))
         self._closing.set()
+        if live is not None:
+            await _first_of(self._ended.wait(), asyncio.sleep(FAREWELL_S))
 
     async def _attempt(self) -> str:
         """One connection from its beginning to its end; why it ended."""
