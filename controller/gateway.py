@@ -119,6 +119,7 @@ class Gateway:
         self._actions: dict[int, tuple[Siren, int]] = {}
         self._reads: dict[int, tuple[int, ReadNow]] = {}
         self._watchers: set[int] = set()
+        self._there: dict[str, bool] = {}
         self._shown_us: dict[str, int] = {}
         self._last: dict[str, Changed] = {}
         self._beat_us: int | None = None
@@ -166,7 +167,7 @@ class Gateway:
                     tell(self.buses[bus], what)
                     for device in self._on_bus[bus]:
                         tell(device, what)
-                    work.append(_link_notice(what))
+                    work.extend(self._news(bus, what, "link-up", "link-down"))
                 # Between device and siren.
                 case (Begin(device_id) | Abort(device_id) | ReadNow(device_id)) as what:
                     tell(self.devices[device_id], what)
@@ -180,10 +181,10 @@ class Gateway:
                         tell(siren, what)
                     if now_us - self._shown_us.get(device_id, -SHOW_US) >= SHOW_US:
                         work.append(self._shown(now_us, device_id))
-                case Presence(device_id, online, why) as what:
+                case Presence(device_id) as what:
                     for siren in self._hears[device_id]:
                         tell(siren, what)
-                    work.append(Notice("device-back" if online else "device-silent", device_id, why, not online))
+                    work.extend(self._news(device_id, what, "device-back", "device-silent"))
                     work.append(self._shown(now_us, device_id))
                 # Between orders and sirens.
                 case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id)) as what:
@@ -292,6 +293,15 @@ class Gateway:
         bad |= {r.point: "old" for r in readings if r.quality is Quality.UNCERTAIN}
         return Changed(device_id, device.state.value, points=points, bad=bad)
 
+    def _news(self, subject: str, what: LinkUp | LinkDown | Presence, back: str, gone: str) -> list[object]:
+        """A link or device that went is told, and one that came back; that it is there at the start is no news."""
+        there = isinstance(what, LinkUp) or (isinstance(what, Presence) and what.online)
+        before, self._there[subject] = self._there.get(subject), there
+        if there:
+            return [] if before in (None, True) else [Notice(back, subject)]
+        why = "" if isinstance(what, LinkUp) else what.why
+        return [Notice(gone, subject, why, urgent=True)] if before is not False else []
+
     def _watched(self, what: Progress | Notice | Changed) -> list[object]:
         return [desk.line(client, what) for client in sorted(self._watchers)]
 
@@ -342,11 +352,3 @@ def _heard_by(config: Config, siren: str) -> set[str]:
     points = [f.point for f in section.feedback] + ([section.isolator] if section.isolator else [])
     drives = [section.drive] + ([section.second_off] if section.second_off else [])
     return {Drive.of(d).device for d in drives} | {p.partition(".")[0] for p in points}
-
-
-def _link_notice(what: LinkUp | LinkDown) -> Notice:
-    if isinstance(what, LinkUp):
-        return Notice("link-up", what.bus)
-    return Notice("link-down", what.bus, what.why, urgent=True)
-
-

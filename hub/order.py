@@ -110,8 +110,8 @@ async def _run(args: argparse.Namespace, config: Config) -> int:
 
 
 async def _follow(args: argparse.Namespace, config: Config, client: Client, raw: bytes, body: OrderBody) -> Dispatch:
-    view = screen.Live() if sys.stdout.isatty() and not args.json else screen.Lines(
-        sys.stderr if args.json else sys.stdout)
+    talk = sys.stderr if args.json else sys.stdout
+    view = screen.Live(talk) if talk.isatty() else screen.Lines(talk)
     dispatch: Dispatch | None = None
     async for dispatch in client.hand_in(raw, body):
         if args.no_wait:
@@ -128,7 +128,10 @@ def _went_well(report: Report) -> bool:
 
 
 def _result(args: argparse.Namespace, data: dict[str, object], text: str) -> None:
-    print(json.dumps(data, ensure_ascii=False) if args.json else text, flush=True)
+    """With --json what is for people goes to standard error."""
+    print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+    if args.json:
+        print(json.dumps(data, ensure_ascii=False), flush=True)
 
 
 def _wish(args: argparse.Namespace) -> Wish:

@@ -1,0 +1,259 @@
+"""sirend: the daemon of one gateway.
+
+    sirend run FILE      drive what FILE (gateway.toml) describes, until told to end
+    sirend check FILE..  read each FILE with its profiles, signals and trust list; name every problem; start nothing
+
+Start-up is recovery: the journal is read, the lines are opened in parallel, every output is read or named unreadable,
+what a restart cut is taken up, and then systemd is told READY. A bug of our own ends the process; systemd starts it
+again. 一个网关的守护进程：启动即恢复。
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import structlog
+
+from controller import clock, config, trust, wire
+from controller.config import Config
+from controller.event import Append, AppendFailed, Durable, Publish
+from controller.gateway import Gateway
+from controller.journal import Journal
+from controller.local import Local
+from controller.mqtt import Mqtt
+from controller.trust import TrustList
+from controller.watchdog import Watchdog
+from firmware_bridge.errors import BadDocument, Problem
+from firmware_bridge.event import Reopen, Send
+from firmware_bridge.link import Link, now_us
+from firmware_bridge.machine import Woken
+
+CLOCK_S = 1.0
+"""How often the machines hear what the wall clock says: a step is seen within this."""
+LOGGED = {"accept", "refuse", "receipt", "event"}
+"""Journal records that are also a line of the log."""
+SWITCH_S = 0.0005
+"""How long one Python thread may keep another waiting. With the default 5 ms an edge's thread waits for the loop."""
+
+log = structlog.get_logger("sirend")
+
+
+class Daemon:
+    """Carries events into one `Gateway` and its effects out. Everything runs on one event loop."""
+
+    def __init__(self, config: Config, trusted: TrustList) -> None:
+        spec = config.spec
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._journal = Journal(config.path(spec.journal.path), spec.journal.keep_days)
+        opened = self._journal.open()
+        if opened.why:
+            log.error("journal", why=opened.why, aside=str(opened.aside or ""))
+        self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version())
+        self._links = {bus.id: Link(bus, self.feed, config.file.parent) for bus in spec.bus}
+        self._mqtt = Mqtt(spec.mqtt, config.file.parent, config.id, wire.subscriptions(config.area, config.id),
+                          wire.echo_topic(config.id), self._gateway.will, self.feed)
+        self._local = Local(config.path(spec.local.socket), self.feed)
+        self._watchdog = Watchdog()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ready = False
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT; raises what went wrong in a machine."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._end)
+        await self._local.open()
+        self._tick()
+        for link in self._links.values():
+            link.open()
+        broker = self._loop.create_task(self._mqtt.run(), name="mqtt")
+        broker.add_done_callback(self._task_ended)
+        try:
+            await self._failed
+        finally:
+            self._watchdog.stopping()
+            # What sounds goes on sounding within its bounds: a restart in a warning must not silence it.
+            await self._mqtt.close(self._gateway.session.farewell())
+            broker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await broker
+            for link in self._links.values():
+                link.close()
+            await self._local.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            await asyncio.to_thread(self._journal.close)
+
+    def feed(self, event: object) -> None:
+        """One event into the machines, and what comes of it out. A bug in a machine ends the process."""
+        if self._failed.done():
+            return
+        try:
+            for effect in self._gateway.handle(now_us(), event):
+                self._carry_out(effect)
+        except Exception as error:
+            self._failed.set_exception(error)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._gateway.deadline
+        self._timer = None if deadline is None else self._loop.call_at(deadline / 1e6, self.feed, Woken())
+        if not self._ready and self._gateway.ready:
+            self._ready = True
+            self._on_ready()
+
+    def _carry_out(self, effect: object) -> None:
+        match effect:
+            case Send(bus, data, at_us):
+                self._links[bus].send(data, at_us)
+            case Reopen(bus):
+                self._links[bus].reopen()
+            case Append(token, record):
+                if record.kind in LOGGED:
+                    shown = {k: v for k, v in record.body.items() if v not in ("", None, [], ()) and k != "raw"}
+                    log.info(record.kind, **shown)
+                self._journal.append(record, partial(self._written, token))
+            case Publish(client=None):
+                self._mqtt.publish(effect)
+            case Publish(_, payload, client=int(client)):
+                self._local.send(client, payload)
+
+    def _written(self, token: int, why: str | None) -> None:
+        """On the journal's thread."""
+        event = Durable(token) if why is None else AppendFailed(token, why)
+        with contextlib.suppress(RuntimeError):
+            # The loop is closed: the process ends, and its successor reads the journal.
+            self._loop.call_soon_threadsafe(self.feed, event)
+
+    def _tick(self) -> None:
+        self.feed(clock.read(self._config.spec.clock.source))
+        self._watchdog.beat(now_us())
+        self._loop.call_later(CLOCK_S, self._tick)
+
+    def _on_ready(self) -> None:
+        # What start-up made stays for good: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self._watchdog.ready(f"{self._config.id}: {len(self._gateway.sirens)} sirens")
+        log.info("ready", gateway=self._config.id, sirens=len(self._gateway.sirens))
+
+    def _end(self) -> None:
+        if not self._failed.done():
+            self._failed.set_result(None)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+
+def program_version() -> str:
+    try:
+        return version("siren-gateway")
+    except PackageNotFoundError:
+        return "0.1.0+source"
+
+
+def load(path: Path, settings: list[str]) -> tuple[Config, TrustList]:
+    """A gateway's config and trust list; every problem of both at once."""
+    problems: list[Problem] = []
+    checked = trusted = None
+    try:
+        checked = config.load(path, settings)
+    except BadDocument as bad:
+        problems += bad.problems
+    if checked is not None:
+        try:
+            trusted = trust.load(checked.path(checked.spec.trust.list))
+        except BadDocument as bad:
+            problems += bad.problems
+    if checked is None or trusted is None or problems:
+        raise BadDocument(problems)
+    return checked, trusted
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="sirend", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="驱动一个网关 / drive one gateway")
+    run.add_argument("file", type=Path)
+    check = commands.add_parser("check", help="只检查配置 / only check; exit 2 when something is wrong")
+    check.add_argument("file", type=Path, nargs="+")
+    for sub in (run, check):
+        sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                         help="改一个设置 / override one setting, e.g. mqtt.port=1884 or bus[line-1].baud=19200")
+    args = parser.parse_args(argv)
+    action: Callable[[argparse.Namespace], int] = _check if args.command == "check" else _run
+    sys.exit(action(args))
+
+
+def _check(args: argparse.Namespace) -> int:
+    wrong = 0
+    for path in args.file:
+        try:
+            checked, _ = load(path, args.settings)
+        except BadDocument as bad:
+            print(bad, file=sys.stderr)
+            wrong += 1
+        else:
+            spec = checked.spec
+            print(f"{path}: 正确 ok: {checked.id}, {len(spec.bus)} lines, {len(spec.device)} devices,"
+                  f" {len(spec.siren)} sirens")
+    return 2 if wrong else 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        checked, trusted = load(args.file, args.settings)
+    except BadDocument as bad:
+        print(bad, file=sys.stderr)
+        return 2
+    _log_to_stderr()
+    sys.setswitchinterval(SWITCH_S)
+
+    async def serve() -> None:
+        await Daemon(checked, trusted).run()
+
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        # A door or a folder that cannot be opened is the installation's fault, and told as such.
+        print(f"{args.file}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _log_to_stderr() -> None:
+    """JSON lines for journald; for a person's terminal the same in words."""
+    tty = os.isatty(2)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _plain if tty else structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _plain(logger: object, name: str, event: "structlog.types.EventDict") -> str:
+    words = " ".join(f"{key}={value}" for key, value in event.items() if key not in ("event", "timestamp", "level"))
+    return f"{event['timestamp'][11:23]} {event['event']:<8} {words}"
+
+
+if __name__ == "__main__":
+    main()
