@@ -44,6 +44,8 @@ PRUNE_ROWS = 2_000
 """Rows removed at once: the writer is not to be held up."""
 CHECKED = 1_000
 """Newest rows whose chain is checked at opening; `verify` checks all."""
+ASIDE_LIMIT = 3
+"""Broken files kept: a dying card must not fill itself with them."""
 FOUND_LIMIT = 100
 """Faults that `verify` lists."""
 BUSY_S = 1.0
@@ -237,6 +239,9 @@ class Journal:
                 file = self._path.with_name(self._path.name + ending)
                 if file.exists():
                     file.rename(aside.with_name(aside.name + ending))
+            for old in sorted(self._path.parent.glob(f"{self._path.name}.broken-*[0-9]"))[:-ASIDE_LIMIT]:
+                for ending in ("", "-wal", "-shm"):
+                    old.with_name(old.name + ending).unlink(missing_ok=True)
         except OSError as error:
             return Opened(why=f"{self._path} is broken and cannot be put aside: {error}")
         self._head = Head(0, b"")

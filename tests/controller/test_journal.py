@@ -231,6 +231,17 @@ def test_a_broken_file_is_put_aside_and_a_new_one_begun(disk: Disk, rubbish: str
     assert last.records == [record(1)]
 
 
+def test_a_card_that_breaks_again_and_again_is_not_filled_with_what_broke(tmp_path: Path) -> None:
+    for n in range(6):
+        (tmp_path / "journal.db").write_bytes(b"rubbish %d" % n * 1000)
+        disk = Disk(tmp_path / "journal.db")
+        assert disk.opened.aside is not None
+        disk.journal.close()
+        (tmp_path / "journal.db").unlink()
+    left = sorted(tmp_path.glob("journal.db.broken-*"))
+    assert [file.read_bytes()[:9] for file in left] == [b"rubbish 3", b"rubbish 4", b"rubbish 5"]
+
+
 def test_an_emptied_file_is_told(disk: Disk) -> None:
     disk.write(record(1))
     disk.journal.close()
