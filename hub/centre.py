@@ -69,9 +69,11 @@ class Centre:
                     out += dispatch.handle(now_us, event)
             case Handed(raw):
                 taken, first = self.take(now_us, raw)
-                what = "order-taken" if taken.taken else "order-refused"
-                detail = taken.why or f"{taken.sirens} sirens of {taken.gateways} gateways"
-                out.append(Note(what, subject=taken.order, detail=detail, urgent=not taken.taken))
+                if not taken.taken:
+                    out.append(Note("order-refused", subject=taken.order, detail=taken.why, urgent=True))
+                elif first:
+                    detail = f"{taken.sirens} sirens of {taken.gateways} gateways"
+                    out.append(Note("order-taken", subject=taken.order, detail=detail))
                 out.append(Publish(wire.hub_topic(self.hub, "taken"), taken.encode()))
                 out += first
         if (deadline := self.deadline) is not None and deadline <= now_us:

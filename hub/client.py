@@ -22,7 +22,7 @@ from controller.wire import Action, OrderBody
 from firmware_bridge.errors import BadDocument, Problem
 from hub import draft, keys, report
 from hub.config import Config
-from hub.dispatch import Dispatch
+from hub.dispatch import Dispatch, State
 from hub.draft import Wish
 from hub.event import Note
 from hub.fleet import Fleet
@@ -38,6 +38,8 @@ SETTLE_S = 3.0
 HUB_S = 3.0
 HAND_IN_S = 1.0
 """How often an order is handed in until the hub has answered; the same id is taken once."""
+AGAIN_S = 10.0
+"""And how often after that, while some gateway owes an answer: a hub that was restarted takes it up again."""
 FRAME_S = 0.1
 """At most so often the picture is given to whoever follows an order."""
 
@@ -127,10 +129,15 @@ class Client:
                 shell.sends = True
         shell.carry_out([*first])
         dispatch = shell.centre.orders[body.id]
+        loop = asyncio.get_running_loop()
+        again = loop.time() + AGAIN_S
         while True:
             yield dispatch
             if dispatch.settled:
                 return
+            if dispatch.state is State.SENDING and not shell.sends and loop.time() >= again:
+                again = loop.time() + AGAIN_S
+                shell.connection.publish(wire.hub_topic(self.config.spec.hub.id, "submit"), raw)
             shell.changed.clear()
             await asyncio.sleep(FRAME_S)
             await shell.changed.wait()

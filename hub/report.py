@@ -95,8 +95,9 @@ class Report:
         """For people, a figure a line."""
         t, order = self.total, self.order
         name = order.sound.name if order.sound else order.action.value
+        mode = "" if order.action is Action.STOP else f" · {order.mode.value}"
         out = [
-            f"报告 Report  {name} · {order.mode.value} · 区域 area {order.area} · {order.id[:8]}",
+            f"报告 Report  {name}{mode} · 区域 area {order.area} · {order.id[:8]}",
             f"  受令 ordered            {t.ordered}",
         ]
         if order.action is Action.SOUND:

@@ -42,7 +42,8 @@ def pad(text: str, columns: int) -> str:
 
 def title(order: OrderBody, signals: Signals) -> str:
     """One line: what is ordered, in which mode, where and when."""
-    parts = [MODES[order.mode], ACTIONS[order.action]]
+    # The mode of a stop says nothing: it ends what sounds, in whatever mode that does.
+    parts = [ACTIONS[order.action]] if order.action is Action.STOP else [MODES[order.mode], ACTIONS[order.action]]
     if order.sound is not None:
         name = order.sound.name
         known = signals.signals.get(name) or signals.programmes.get(name)
