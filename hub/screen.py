@@ -103,28 +103,30 @@ def proof(siren: SirenResult) -> str:
 
 
 def frame(dispatch: Dispatch, signals: Signals, fleet: Fleet, columns: int, rows: int) -> list[str]:
-    """The live picture: a bar a gateway, a line a siren as far as there is room; those in trouble first."""
+    """The live picture: a bar a gateway, a line a siren while there is room, troubles first. No line wraps."""
     sirens = dispatch.sirens()
-    out = [f"{BOLD}{title(dispatch.order, signals)}{PLAIN}  {dispatch.order.id[:8]}"]
+    heading = cut(f"{dispatch.order.id[:8]}  {title(dispatch.order, signals)}", columns - 1)
+    out = [f"{BOLD}{heading}{PLAIN}"]
     stands = dispatch.gateways()
     for gateway, how in stands.items():
         own = [s for s in sirens if s.gateway == gateway]
         done = sum(s.ending is not Ending.PENDING for s in own)
         filled = BAR * done // len(own) if own else 0
         bar = "#" * filled + "-" * (BAR - filled)
-        out.append(f"  {pad(gateway, 20)}[{bar}] {done}/{len(own)} {GATEWAYS.get(how, how)}")
+        out.append(cut(f"  {pad(gateway, 20)}[{bar}] {done}/{len(own)} {GATEWAYS.get(how, how)}", columns - 1))
     room = max(3, rows - len(out) - 3)
     grave = sorted(sirens, key=lambda s: (s.ending in {Ending.PENDING, Ending.FINISHED} and not s.troubles))
-    out.append(f"  {pad('警报器 siren', 26)}{pad('阶段 stage', 20)}{pad('令/感/听', 12)}")
+    out.append(cut(f"  {pad('警报器 siren', 26)}{pad('阶段 stage', 20)}令/感/听", columns - 1))
     cards = {(s.gateway, s.card.id): s.card for s in fleet.sirens()}
     for s in grave[:room]:
         card = cards.get((s.gateway, s.siren))
         named = f"{s.siren} {card.name}" if isinstance(card, SirenCard) else s.siren
         why = s.reason or (s.troubles[-1] if s.troubles else "")
-        out.append(f"  {pad(cut(named, 25), 26)}{_colour(s, pad(stage(s), 20))}{pad(proof(s), 12)}{why}")
+        tail = cut(f"{pad(proof(s), 12)}{why}", columns - 1 - 2 - 26 - 20)
+        out.append(f"  {pad(cut(named, 25), 26)}{_colour(s, pad(stage(s), 20))}{tail}")
     if len(sirens) > room:
         out.append(f"  ... 另有 and {len(sirens) - room} 台 more")
-    return [line if "\x1b" in line else cut(line, columns - 1) for line in out]
+    return out
 
 
 def cut(text: str, columns: int) -> str:
