@@ -21,10 +21,10 @@ from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.point import Point
 from firmware_bridge.profile import OutputClass, Profile
 
-FullArea = Annotated[str, Field(pattern=r"^\d{1,3}(/\d{1,3}){4}$")]
+FullArea = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){4}$")]
 PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]
 """`device.point`, a channel's point with its number: `meter-1.current_3`."""
-DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.\d{1,2})?$")]
+DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
 """`device` or `device.channel`."""
 
 ASSUMED_CLOCK = ("demo", "test")
@@ -94,7 +94,7 @@ class BusSection(Document):
     @field_validator("link")
     @classmethod
     def _link(cls, value: str) -> str:
-        if not re.fullmatch(r"serial:.+|(tcp|rtu-tcp):[^:]+:\d{1,5}", value):
+        if not re.fullmatch(r"serial:.+|(tcp|rtu-tcp):[^:]+:[0-9]{1,5}", value):
             raise ValueError("say serial:/dev/serial/by-path/..., tcp:host:port or rtu-tcp:host:port")
         if value.startswith("serial:/dev/ttyUSB"):
             raise ValueError("ttyUSB numbers change at replugging; use /dev/serial/by-path/...")

@@ -312,15 +312,15 @@ class Orders:
         self._answer(entry, "", Stage.RECEIVED)
         self._waiting[entry.id] = entry
         for siren, one in plans.items():
-            if one.denied:
-                self._end(entry, siren, Stage.REJECTED, Reason.TOO_FEW_PERSONS)
+            if one.refused is not None:
+                self._end(entry, siren, Stage.REJECTED, one.refused)
             else:
                 self._answer(entry, siren, Stage.ACCEPTED)
             for other, part in one.cancelled:
                 self._end(other, part.siren, Stage.STOPPED, accept.by)
-            if one.awaited and not one.denied:
+            if one.awaited and one.refused is None:
                 entry.parts[siren].awaits = set(one.awaited)
-            elif not one.denied:
+            elif one.refused is None:
                 self._end(entry, siren, Stage.FINISHED, "" if one.cancelled else "nothing sounded")
 
     def _ended(self, activation: str, stage: Stage, reason: str) -> None:

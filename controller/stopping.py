@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from controller.event import Stop
 from controller.ledger import Accept, Entry, Ledger, Part, State
+from controller.trust import Reason
 from controller.wire import Mode
 
 
@@ -18,8 +19,8 @@ class Plan:
     told: tuple[Stop, ...]
     awaited: frozenset[str]
     cancelled: tuple[tuple[Entry, Part], ...]
-    denied: bool
-    """Something live goes on, because too few persons signed to stop it."""
+    refused: Reason | None
+    """Why something goes on there that a stop of this siren might be thought to end."""
 
 
 def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
@@ -30,10 +31,15 @@ def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
         told: tuple[Stop, ...] = (Stop(siren, stop.by, "stop"),)
     else:
         told = tuple(Stop(siren, stop.by, "stop", e.id) for e, _ in ended)
+    refused = None
+    if len(ended) < len(meant):
+        refused = Reason.TOO_FEW_PERSONS
+    elif len(meant) < len(there) and stop.stops is None:
+        refused = Reason.ISSUED_LATER
     reached = [(e, p) for e, p in ended if p.state in (State.GIVEN, State.SOUNDING)]
     return Plan(
         told,
         frozenset(e.activation(siren) for e, _ in reached),
         tuple(pair for pair in ended if pair not in reached),
-        len(ended) < len(meant),
+        refused,
     )

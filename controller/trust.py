@@ -94,6 +94,8 @@ class Reason(StrEnum):
     """Something at least as important sounds on this siren now."""
     STOPPED = "stopped"
     """A stop that was issued after this order came first."""
+    ISSUED_LATER = "issued-later"
+    """A stop ends what was issued before it; something that was issued later goes on. Sign a new stop."""
     NO_TIME = "no-time"
     """The gateway's clock is not to be believed, so it cannot know whether the order is fresh."""
     NO_JOURNAL = "no-journal"

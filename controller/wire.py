@@ -23,10 +23,12 @@ MAX_SIRENS = 256
 
 Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 """Identifiers of gateways, devices and sirens."""
-Area = Annotated[str, Field(pattern=r"^\d{1,3}(/\d{1,3}){0,4}$")]
+# [0-9] and not \d, which takes the digits of every script.
+Area = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){0,4}$")]
 """Path of administrative codes, province/city/county/street/community (GB/T 2260 and below); shorter = wider."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Instant = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(\d{3}|\d{6})Z$")]
+Instant = Annotated[
+    str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]
 
 BLANK_INSTANT = "1970-01-01T00:00:00.000Z"
 """Stands in a Receipt or Event that the session is yet to date."""

@@ -485,7 +485,9 @@ def test_a_stop_ends_only_what_was_issued_before_it() -> None:
     desk.sounds(live(issued_s=10))
     out = desk.arrives(stop(issued_s=5))
     assert of(Stop, out) == []
-    assert said(out)[-1] == ("s-1", Stage.FINISHED, "nothing sounded")
+    # It is not told as finished: the siren sounds on.
+    assert said(out)[-1] == ("s-1", Stage.REJECTED, "issued-later")
+    assert of(Stop, desk.arrives(stop(98, issued_s=10))) == [Stop("s-1", "Zhang Min", "stop")]
 
 
 def test_a_stop_of_one_order_leaves_the_others() -> None:

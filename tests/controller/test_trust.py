@@ -389,3 +389,14 @@ def test_a_key_file_that_was_changed(tmp_path: Path, change: dict[str, Any], rem
 def test_every_reason_is_explained_in_the_docs() -> None:
     text = (ROOT / "docs/orders.md").read_text(encoding="utf-8")
     assert [r for r in Reason if f"`{r}`" not in text] == []
+
+
+def test_the_example_in_the_docs_is_an_order() -> None:
+    text = (ROOT / "docs/orders.md").read_text(encoding="utf-8")
+    first, second = (json.loads(block.split("```")[0]) for block in text.split("```json\n")[1:])
+    example = wire.validate(OrderBody, first)
+    own = [keys.load_key(DEMO / f"keys/{n}.jwk") for n in ("operator-1", "commander")]
+    made = json.loads(keys.sign(example, own))
+    assert made["signatures"] == second["signatures"]
+    assert made["payload"].startswith(second["payload"].removesuffix("..."))
+    trust.verify(dump(made), trust.load(DEMO / "trust.json"), AT_US)
