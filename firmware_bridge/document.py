@@ -86,10 +86,14 @@ def check(model: type[ModelT], data: dict[str, Any], file: str) -> ModelT:
 
 
 def _problems(model: type[BaseModel], data: dict[str, Any], file: str, error: ValidationError) -> Iterator[Problem]:
+    places = [one["loc"] for one in error.errors()]
     for one in error.errors():
         loc = one["loc"]
         key = _key(loc, data)
         kind, value = one["type"], one["input"]
+        if kind == "too_short" and any(p != loc and p[: len(loc)] == loc for p in places):
+            # pydantic leaves out the items that are wrong before it counts; they are told themselves.
+            continue
         if kind == "missing":
             yield Problem(file, key, None, "required: add it")
         elif kind == "extra_forbidden":
