@@ -38,7 +38,7 @@ SETTLE_S = 3.0
 HUB_S = 3.0
 HAND_IN_S = 1.0
 """How often an order is handed in until the hub has answered; the same id is taken once."""
-AGAIN_S = 10.0
+AGAIN_S = 5.0
 """And how often after that, while some gateway owes an answer: a hub that was restarted takes it up again."""
 FRAME_S = 0.1
 """At most so often the picture is given to whoever follows an order."""

@@ -13,6 +13,7 @@ events that have not come. It refuses to know of other gateways and of orders in
 from enum import Enum, StrEnum
 
 from controller import wire
+from controller.trust import Reason
 from controller.wire import Again, Birth, DeviceCard, Event, Health, Receipt, SirenCard, Stage, State, Status
 from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import S, Woken, earliest
@@ -128,7 +129,9 @@ class Gateway:
                 case Receipt() as receipt:
                     if self.sequence.came(receipt.seq):
                         said = f"{receipt.order[:8]} {receipt.stage.value} {receipt.reason}".strip()
-                        out.append(Note("receipt", self.id, receipt.siren, said, receipt.stage in _GRAVE))
+                        # An order for an area reaches gateways it does not mean; that they say so is no news.
+                        grave = receipt.stage in _GRAVE and receipt.reason != Reason.NO_TARGET
+                        out.append(Note("receipt", self.id, receipt.siren, said, grave))
                 case Event() as event:
                     self.sequence.came(event.seq)
             if self.status and self.status.state == "online" and self._lives(now_us):

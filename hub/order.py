@@ -77,7 +77,10 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 async def _run(args: argparse.Namespace, config: Config) -> int:
     def told(note: Note) -> None:
-        if note.urgent and (note.what == "stop-direct" or not sys.stdout.isatty()):
+        # Receipts are shown by the picture itself, and states of before are no news.
+        if note.what == "stop-direct" or (
+            note.urgent and note.what not in {"receipt", "state"} and not sys.stdout.isatty()
+        ):
             print(screen.note(note), file=sys.stderr)
 
     client = Client(config, told, args.direct)

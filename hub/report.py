@@ -8,7 +8,6 @@ among those ordered, and is counted as sounded only where it had reached the fou
 the stopped ones is told beside it. First edges are told by the gateways' own clocks.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,10 +23,11 @@ FORMULA = ("鸣响率 = 有独立反馈证实鸣响的警报器数 / 受令警�
 STOPPED_RULE = ("按命令中止者仍计入受令数；中止前已达五分之四者才计为鸣响 · "
                 "sirens stopped by order stay among the ordered, and count as sounded only from 4/5 on")
 ENDINGS = {
-    Ending.PENDING: "进行中 pending", Ending.FINISHED: "完成 finished", Ending.REJECTED: "拒绝 rejected",
-    Ending.FAILED: "失败 failed", Ending.STOPPED: "中止 stopped", Ending.EXPIRED: "过期 expired",
-    Ending.NO_ANSWER: "无应答 no answer",
+    Ending.FINISHED: "完成 finished", Ending.STOPPED: "中止 stopped", Ending.FAILED: "失败 failed",
+    Ending.REJECTED: "拒绝 rejected", Ending.EXPIRED: "过期 expired", Ending.NO_ANSWER: "无应答 no answer",
+    Ending.PENDING: "进行中 pending",
 }
+"""In the order in which a report tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Report:
             if t.endings.get(Ending.STOPPED.value):
                 out += [f"    不计中止者 without the stopped: {_percent(self.rate_without_stopped)}",
                         f"    {STOPPED_RULE}"]
-        out += [f"  {ENDINGS[Ending(ending)]:<22} {n}" for ending, n in sorted(t.endings.items())]
+        out += [f"  {ENDINGS[Ending(ending)]:<22} {n}" for ending, n in t.endings.items()]
         out += [f"    {why}: {', '.join(who)}" for why, who in self.reasons.items()]
         if self.unproved:
             out.append(f"  未证实 unproved         {', '.join(self.unproved)}")
@@ -168,7 +168,7 @@ def _line(gateway: str, sirens: Sequence[SirenResult]) -> Line:
         commanded=sum(e.phases > 0 and e.commanded >= e.phases for e in seen),
         sensed=sum(s.sounded for s in sirens),
         heard=sum(share(e.heard, e.phases) for e in seen),
-        endings=dict(sorted(Counter(s.ending.value for s in sirens).items())),
+        endings={e.value: n for e in ENDINGS if (n := sum(s.ending is e for s in sirens))},
         skew_ms=(max(edges) - min(edges)) / 1000 if len(edges) > 1 else None,
     )
 

@@ -97,7 +97,7 @@ def stage(siren: SirenResult) -> str:
 def proof(siren: SirenResult) -> str:
     """`3/3 3 -`: phases commanded, sensed, heard; a dash where there is nothing that could tell."""
     e = siren.evidence
-    if e is None:
+    if e is None or e.phases == 0:
         return ""
     return f"{e.commanded}/{e.phases} {e.sensed if e.independent else '-'} {e.heard or '-'}"
 

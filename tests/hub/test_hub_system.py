@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
@@ -59,8 +60,8 @@ def conf(port: int) -> config.Config:
     return config.load(HUB, [f"mqtt.port={port}"])
 
 
-@pytest.fixture
-async def hub(port: int, conf: config.Config) -> AsyncIterator[asyncio.subprocess.Process]:
+@asynccontextmanager
+async def resident(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """The resident hub as its own process, connected."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hub", "run", str(HUB), "--set", f"mqtt.port={port}", cwd=ROOT,
@@ -77,6 +78,12 @@ async def hub(port: int, conf: config.Config) -> AsyncIterator[asyncio.subproces
             process.terminate()
         await process.communicate()
     assert process.returncode == 0
+
+
+@pytest.fixture
+async def hub(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    async with resident(port) as process:
+        yield process
 
 
 def now_us() -> int:
@@ -151,6 +158,34 @@ async def test_without_a_hub_an_order_says_so_and_a_stop_goes_out_all_the_same(
             stop = await followed(client, Wish(Action.STOP, Mode.LIVE, "41"))
         assert [s.ending for s in stop.sirens()] == [Ending.FINISHED]
         assert one.orders[0][0] == wire.order_topic("41", True)
+
+
+async def test_a_hub_that_was_restarted_takes_the_order_up_again(conf: config.Config, port: int) -> None:
+    async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us(), deaf=10**6) as one, Client(conf) as client:
+        await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
+        async with resident(port):
+            wish = Wish(Action.SOUND, Mode.DRILL, "41", "demo-air-raid")
+            order = asyncio.create_task(followed(client, wish))
+            await client.until(lambda: len(one.orders) > 0, 20)
+        one.deaf = 0
+        async with resident(port):
+            assert [s.ending for s in (await order).sirens()] == [Ending.FINISHED]
+        assert len({payload for _, payload in one.orders}) == 1
+
+
+async def test_an_order_may_be_given_without_waiting(
+    conf: config.Config, port: int, hub: asyncio.subprocess.Process,
+) -> None:
+    async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us()) as one:
+        async with Client(conf) as client:
+            await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
+            rc, out, err = await cli(conf, "order", "programme", "demo-918", "--at", "+60", "--area", "41", "--mode",
+                                     "drill", "--no-wait", "--json")
+            given = json.loads(out.splitlines()[-1])
+            assert (rc, given["taken"]) == (0, True), err
+            await client.until(lambda: len(one.orders) == 1, 20)
+        rc, _, err = await cli(conf, "order", "quiet-test", "--area", "41", "--siren", "s-9")
+        assert (rc, "--siren = 's-9'" in err, "s-1" in err) == (2, True, True)
 
 
 async def test_it_can_be_sent_without_a_hub(conf: config.Config, port: int) -> None:
