@@ -10,7 +10,7 @@ time the octets must have taken; on TCP several may be out, matched by transacti
 each unit is in `unit.py`. It refuses to know what a point, a device or a siren is.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 
 from firmware_bridge import modbus
@@ -25,10 +25,10 @@ from firmware_bridge.event import (
     LinkUp,
     Outcome,
     Priority,
-    Read,
     Received,
     Refused,
     Reopen,
+    Request,
     Send,
     Silent,
     Skipped,
@@ -38,6 +38,8 @@ from firmware_bridge.event import (
     Withdrawn,
     Write,
 )
+from firmware_bridge.flight import Counters, Flight
+from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.queue import Queue
 from firmware_bridge.unit import Standing, Unit
@@ -50,8 +52,6 @@ RECALL_WRITE_US = 20 * MS
 recalled. A read that goes out twice costs time; a write must not."""
 QUEUE_LIMIT = 256
 """Transactions waiting on one bus. A gateway has tens of points; more waiting means nobody is served."""
-BUFFER_LIMIT = 512
-"""Octets kept of a line that says nothing valid: two of the longest frames."""
 GARBLED_US = 50 * MS
 """After as many octets as the answer has, and this much silence, no answer is in them (USB adapters chunk by 16 ms)."""
 PROBE_SHARE = 10
@@ -101,43 +101,6 @@ TRANSITIONS: dict[tuple[State, str], State] = {
 }
 
 
-@dataclass(slots=True)
-class Counters:
-    """What a bus has seen since start; for health reports and benches."""
-
-    sent: int = 0
-    answered: int = 0
-    refused: int = 0
-    silent: int = 0
-    garbled: int = 0
-    foreign: int = 0
-    early: int = 0
-    late: int = 0
-    preempted: int = 0
-    probes: int = 0
-    sentinels: int = 0
-    busy_us: int = 0
-
-
-@dataclass(slots=True)
-class Flight:
-    """A request that is out, or prepared."""
-
-    transaction: Transaction
-    sent_us: int
-    request_us: int
-    """Time of the request on the wire."""
-    reply_us: int
-    give_up_us: int
-    sentinel: bool = False
-    preempted: bool = False
-
-    @property
-    def asked_us(self) -> int:
-        """When the unit had the whole request."""
-        return self.sent_us + self.request_us
-
-
 class Bus:
     """The machine of one bus.
 
@@ -151,15 +114,10 @@ class Bus:
         self.state = State.DOWN
         self.counters = Counters()
         self.units: dict[int, Unit] = {}
-        self._char_us = 0.0 if baud is None else char_bits * 1e6 / baud
-        # Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits, fixed at 1.75 ms above 19200 baud.
-        self._silence_us = 0 if baud is None else 1750 if baud > 19200 else round(3.5 * 11e6 / baud)
-        self._tcp = baud is None
+        self._framing = Tcp() if baud is None else Rtu(baud, char_bits)
         self._in_flight = in_flight
         self._queue = Queue()
         self._flights: dict[int, Flight] = {}
-        self._tid = 0
-        self._buffer = b""
         self._free_us = 0
         self._wake_us: int | None = None
         self._probe_us = 0
@@ -222,62 +180,39 @@ class Bus:
 
     def _received(self, now_us: int, data: bytes) -> None:
         # Whoever talks, the line is not silent.
-        self._free_us = max(self._free_us, now_us + self._silence_us)
-        self._buffer += data
-        if self._tcp:
-            self._received_tcp(now_us)
+        self._free_us = max(self._free_us, now_us + self._framing.silence_us)
+        try:
+            frames = self._framing.feed(data)
+        except Malformed:
+            self.counters.garbled += 1
+            self._framing.clear()
+            self._out.append(Reopen(self.id))
             return
-        frames, end = modbus.rtu_replies(self._buffer)
-        self._buffer = self._buffer[end:][-BUFFER_LIMIT:]
-        for unit, pdu in frames:
-            self._frame(now_us, unit, pdu, 0)
-        for flight in self._flights.values():
-            if self._garbled(flight):
-                flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)
-
-    def _received_tcp(self, now_us: int) -> None:
-        while True:
-            try:
-                frame = modbus.mbap_split(self._buffer)
-            except Malformed:
-                # A stream that lost its place cannot find it again.
-                self.counters.garbled += 1
-                self._buffer = b""
-                self._out.append(Reopen(self.id))
-                return
-            if frame is None:
-                return
-            tid, unit, pdu, self._buffer = frame
+        for tid, unit, pdu in frames:
             self._frame(now_us, unit, pdu, tid)
+        for flight in self._flights.values():
+            if now_us > flight.sent_us and self._framing.garbled(flight.transaction.request):
+                flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)
 
     def _frame(self, now_us: int, number: int, pdu: bytes, tid: int) -> None:
         """A whole frame with a right check sum: an answer, a late answer, or somebody else's."""
+        wire_us = self._framing.time_us(len(pdu))
         flight = self._flights.get(tid)
         if flight is not None and flight.transaction.unit == number and now_us > flight.sent_us:
-            try:
-                answer = modbus.reply_of(flight.transaction.request, pdu)
-            except Malformed:
-                answer = None
+            answer = _answer(flight.transaction.request, pdu)
+            if answer is not None and now_us - flight.sent_us < WIRE_TOLERANCE * (flight.request_us + wire_us):
+                # The unit cannot have had the request yet: the second copy of an earlier answer.
+                self.counters.early += 1
+                return
             if answer is not None:
-                wire_us = (len(pdu) + 3) * self._char_us
-                turnaround = round(now_us - flight.asked_us - wire_us)
-                if now_us - flight.sent_us < WIRE_TOLERANCE * (flight.request_us + wire_us):
-                    # The unit cannot have had the request yet: the second copy of an earlier answer.
-                    self.counters.early += 1
-                    return
-                self._answered(now_us, tid, flight, answer, max(0, turnaround))
+                self._answered(now_us, tid, flight, answer, max(0, now_us - flight.asked_us - wire_us))
                 return
         unit = self.units.get(number)
         for debt in unit.owed if unit else ():
-            try:
-                modbus.reply_of(debt.request, pdu)
-            except Malformed:
-                continue
-            assert unit is not None
-            self.counters.late += 1
-            wire_us = (len(pdu) + 3) * self._char_us
-            unit.paid(now_us, debt, max(0, round(now_us - debt.asked_us - wire_us)))
-            return
+            if unit is not None and _answer(debt.request, pdu) is not None:
+                self.counters.late += 1
+                unit.paid(now_us, debt, max(0, now_us - debt.asked_us - wire_us))
+                return
         self.counters.foreign += 1
 
     def _answered(self, now_us: int, tid: int, flight: Flight, answer: Outcome, turnaround_us: int) -> None:
@@ -304,8 +239,8 @@ class Bus:
             txn = flight.transaction
             unit = self._unit(txn)
             # Where as many octets came as the answer has, it did come and owes nothing; TCP tells by its id.
-            garbled = self._garbled(flight)
-            owes = not self._tcp and not garbled
+            garbled = self._framing.garbled(txn.request)
+            owes = self._framing.mistakable and not garbled
             unit.unanswered(now_us, txn.request, flight.asked_us, counts=not flight.preempted, indebted=owes)
             unit.free_us = now_us + txn.gap_us
             if unit.standing is Standing.DEMOTED:
@@ -321,18 +256,18 @@ class Bus:
             if flight.preempted:
                 self._finish(txn, Withdrawn(), flight.sent_us)
             else:
-                why = "garbled" if garbled else "short" if self._buffer else "no answer"
+                why = "garbled" if garbled else "short" if self._framing.begun else "no answer"
                 self._finish(txn, Silent(why), flight.sent_us)
 
     def _landed(self, now_us: int, flight: Flight) -> None:
         self.counters.busy_us += now_us - flight.sent_us
-        self._free_us = max(self._free_us, now_us + self._silence_us)
+        self._free_us = max(self._free_us, now_us + self._framing.silence_us)
         if not self._flights and self.state is State.AWAITING:
             self._go("last ended")
 
     def _make_way(self, now_us: int, priority: Priority) -> None:
         """Something urgent waits: what is out gives way as soon as its unit has had its usual time."""
-        if self._tcp and len(self._flights) < self._in_flight:
+        if len(self._flights) < self._in_flight and self.state is not State.PREPARED:
             return
         for flight in list(self._flights.values()):
             txn = flight.transaction
@@ -342,7 +277,7 @@ class Bus:
             if txn.repeatable and self._recall(now_us, flight):
                 if not flight.sentinel:
                     self._queue.put_back(now_us, txn)
-            elif txn.priority >= Priority.READ_BACK and not self._buffer:
+            elif txn.priority >= Priority.READ_BACK and not self._framing.begun:
                 patience = self._unit(txn).patience_us(txn.timeout_us)
                 give_up = max(now_us + 1, flight.asked_us + patience)
                 if give_up < flight.give_up_us:
@@ -380,14 +315,12 @@ class Bus:
             txn = self._choose(now_us)
             if txn is None:
                 return
-            sentinel = self._sentinel(txn)
+            sentinel = self._unit(txn).sentinel(txn)
             if sentinel is None:
                 self._queue.take(txn)
                 self._begin(now_us, txn, sentinel=False)
             else:
-                asked = Transaction("", 0, txn.unit, sentinel, txn.priority, timeout_us=txn.timeout_us,
-                                    turnaround_us=txn.turnaround_us, gap_us=txn.gap_us)
-                self._begin(now_us, asked, sentinel=True)
+                self._begin(now_us, replace(txn, owner="", request=sentinel), sentinel=True)
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
@@ -426,41 +359,22 @@ class Bus:
     def _ready_us(self, now_us: int, txn: Transaction) -> int | None:
         """When this transaction's unit may be asked; None: it is silent, and this is no time for a probe."""
         unit = self._unit(txn)
-        unit.settle(now_us)
-        urgent = txn.priority <= Priority.ORDER and txn.repeatable and isinstance(txn.request, Write)
         polled = txn.priority is Priority.POLL
         if unit.standing is Standing.DEMOTED and polled and now_us < max(unit.until_us, self._probe_us):
             return None
-        if unit.standing is Standing.QUARANTINED and not urgent:
-            return max(unit.until_us, unit.free_us)
-        if urgent or self._sentinel(txn) is not None:
-            return unit.free_us
-        return max(unit.free_us, unit.mistakable_until_us(txn.request))
-
-    def _sentinel(self, txn: Transaction) -> Read | None:
-        """What must be asked of the unit before this read of it is believed."""
-        unit = self._unit(txn)
-        if isinstance(txn.request, Write) or unit.standing not in (Standing.SUSPECT, Standing.DEMOTED):
-            return None
-        return unit.sentinel()
+        return unit.ready_us(now_us, txn)
 
     def _begin(self, now_us: int, txn: Transaction, sentinel: bool) -> None:
         unit = self._unit(txn)
         pdu = modbus.request_pdu(txn.request)
-        if self._tcp:
-            self._tid = tid = self._tid % 0xFFFF + 1
-            frame = modbus.mbap_frame(tid, txn.unit, pdu)
-        else:
-            tid, frame = 0, modbus.rtu_frame(txn.unit, pdu)
-            # What lies in the buffer came before this request: it is no answer to it.
-            self._buffer = b""
+        tid, frame = self._framing.wrap(txn.unit, pdu)
         start_us = max(now_us, self._free_us)
         if txn.at_us is not None:
             start_us = max(start_us, txn.at_us)
-        request_us = round(len(frame) * self._char_us)
-        reply_us = round((modbus.reply_length(txn.request) + 3) * self._char_us)
+        request_us = self._framing.time_us(len(pdu))
+        reply_us = self._framing.time_us(modbus.reply_length(txn.request))
         give_up_us = start_us + request_us + unit.timeout_us(txn.timeout_us) + reply_us
-        self._flights[tid] = Flight(txn, start_us, request_us, reply_us, give_up_us, sentinel)
+        self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, sentinel)
         self.counters.sent += 1
         self.counters.sentinels += sentinel
         self.counters.probes += unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL
@@ -469,15 +383,13 @@ class Bus:
             self._out.append(Send(self.id, frame, start_us))
         else:
             self._go("send")
+            self._framing.left()
             self._out.append(Send(self.id, frame))
 
-    # Small matters.
-
     def _unit(self, txn: Transaction) -> Unit:
-        unit = self.units.get(txn.unit)
-        if unit is None:
-            unit = self.units[txn.unit] = Unit(txn.turnaround_us)
-        return unit
+        if txn.unit not in self.units:
+            self.units[txn.unit] = Unit(txn.turnaround_us)
+        return self.units[txn.unit]
 
     def _hopeless(self, now_us: int, txn: Transaction) -> bool:
         """Whether the last instant of a waiting transaction has passed; then it ends here."""
@@ -489,17 +401,16 @@ class Bus:
 
     def _cost_us(self, txn: Transaction) -> int:
         """How long the line is taken by this transaction when its unit is as slow as it ever was."""
-        octets = len(modbus.request_pdu(txn.request)) + 3 + modbus.reply_length(txn.request) + 3
-        return round(octets * self._char_us) + self._unit(txn).patience_us(txn.timeout_us) + 2 * self._silence_us
-
-    def _garbled(self, flight: Flight) -> bool:
-        """As many octets as the answer has came, and it is not among them."""
-        return not self._tcp and len(self._buffer) >= modbus.reply_length(flight.transaction.request) + 3
+        request_us = self._framing.time_us(len(modbus.request_pdu(txn.request)))
+        reply_us = self._framing.time_us(modbus.reply_length(txn.request))
+        patience_us = self._unit(txn).patience_us(txn.timeout_us)
+        return request_us + patience_us + reply_us + 2 * self._framing.silence_us
 
     def _leave(self, now_us: int) -> None:
         """The instant of a prepared frame passes: the link has written it."""
         if self.state is State.PREPARED and all(now_us >= f.sent_us for f in self._flights.values()):
             self._go("instant")
+            self._framing.left()
 
     def _look_again(self, at_us: int | None) -> None:
         self._wake_us = earliest(self._wake_us, at_us)
@@ -511,7 +422,7 @@ class Bus:
                 self._finish(flight.transaction, LinkLost(why), flight.sent_us if now_us >= flight.sent_us else None)
         for txn in self._queue.drain():
             self._finish(txn, LinkLost(why))
-        self._buffer = b""
+        self._framing.clear()
         self._wake_us = None
         self._free_us = now_us
 
@@ -529,3 +440,11 @@ class Bus:
 
     def _go(self, what: str) -> None:
         self.state = TRANSITIONS[self.state, what]
+
+
+def _answer(request: Request, pdu: bytes) -> Outcome | None:
+    """What `pdu` answers to `request`; None when it is no answer to it."""
+    try:
+        return modbus.reply_of(request, pdu)
+    except Malformed:
+        return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from firmware_bridge import modbus
-from firmware_bridge.event import Read, Request
+from firmware_bridge.event import Priority, Read, Request, Transaction, Write
 from firmware_bridge.machine import MS, S
 
 QUARANTINE_MAX_US = 1 * S
@@ -163,9 +163,23 @@ class Unit:
         ours = shape(request)
         return max((d.asked_us + QUARANTINE_MAX_US for d in self.owed if shape(d.request) == ours), default=0)
 
-    def sentinel(self) -> Read | None:
-        """A read whose answer cannot be one that is owed; None when nothing is owed or no such read is known."""
-        if not self.owed:
+    def ready_us(self, now_us: int, txn: Transaction) -> int:
+        """When this may be asked of it."""
+        self.settle(now_us)
+        urgent = txn.priority <= Priority.ORDER and txn.repeatable and isinstance(txn.request, Write)
+        if self.standing is Standing.QUARANTINED and not urgent:
+            return max(self.until_us, self.free_us)
+        if urgent or self.sentinel(txn) is not None:
+            return self.free_us
+        return max(self.free_us, self.mistakable_until_us(txn.request))
+
+    def sentinel(self, txn: Transaction) -> Read | None:
+        """What must be asked before the answer to `txn` is believed: a read of another shape than what is owed.
+
+        None when nothing is owed, when no such read is known, and for a write, whose echo tells it apart.
+        """
+        doubted = self.owed and self.standing in (Standing.SUSPECT, Standing.DEMOTED)
+        if not doubted or isinstance(txn.request, Write):
             return None
         owed = {shape(debt.request) for debt in self.owed}
         for read in self.known:

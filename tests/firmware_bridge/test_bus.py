@@ -3,6 +3,7 @@
 import random
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -309,22 +310,32 @@ def test_queues_are_bounded_but_not_for_a_stop() -> None:
     assert any(f.transaction.request == OFF and f.outcome == Reply((0,)) for _, f in wire.finished)
 
 
-KINDS = ("dropped", "garbled", "cut", "late", "doubled", "foreign", "noise", "misplaced")
+KINDS = ("dropped", "garbled", "short", "late", "doubled", "foreign", "noise", "misplaced")
 
 
-def mangler(kind: str, rng: random.Random, share: float):
-    """Spoil about `share` of the answers in one way."""
+class Mangler:
+    """Spoils about `share` of the answers in one way, and counts: how many, and how many by chance look right."""
 
-    def mangle(n: int, frame: bytes) -> list[tuple[int, bytes]]:
-        if rng.random() > share:
+    def __init__(self, kind: str, rng: random.Random, share: float) -> None:
+        self.kind, self.rng, self.share = kind, rng, share
+        self.spoiled = self.collisions = 0
+
+    def __call__(self, n: int, frame: bytes) -> list[tuple[int, bytes]]:
+        rng = self.rng
+        if rng.random() > self.share:
             return [(0, frame)]
-        match kind:
+        self.spoiled += 1
+        match self.kind:
             case "dropped":
                 return []
             case "garbled":
-                place = rng.randrange(len(frame))
-                return [(0, frame[:place] + bytes([frame[place] ^ (1 << rng.randrange(8))]) + frame[place + 1 :])]
-            case "cut":
+                # One to four bits of one to three octets; four or more bits may pass a CRC-16.
+                bad = bytearray(frame)
+                for _ in range(rng.randrange(1, 4)):
+                    bad[rng.randrange(len(bad))] ^= rng.randrange(1, 256)
+                self.collisions += modbus.crc16(bytes(bad)) == 0 and bytes(bad) != frame
+                return [(0, bytes(bad))]
+            case "short":
                 return [(0, frame[: rng.randrange(1, len(frame))])]
             case "late":
                 return [(rng.randrange(900) * MS, frame)]
@@ -336,38 +347,43 @@ def mangler(kind: str, rng: random.Random, share: float):
             case "noise":
                 return [(0, rng.randbytes(rng.randrange(1, 9)) + frame)]
             case _:
-                # The unit answers with what it had to say to an earlier question.
+                # The unit answers with what it had to say to an earlier question, of another length.
                 return [(0, modbus.rtu_frame(frame[0], modbus.reply_pdu(Read(Table.HOLDING, 0, 3), (1, 2, 3))))]
-
-    return mangle
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_wrong_value_is_believed(kind: str) -> None:
-    """10^4 transactions on a line that spoils a third of the answers: every value believed is the right one.
+def test_no_wrong_value_is_believed(kind: str, record_property: Callable[[str, object], None]) -> None:
+    """10^4 spoiled answers of each kind: every value believed is the right one.
 
-    Registers hold their own address and unit, so a value tells which question it answers.
+    Registers hold their own address and unit, so a value tells which question it answers. Only an answer whose CRC
+    collides can be wrong, and no more values are than there were collisions (1.5e-5 of garbage; printed).
     """
     rng = random.Random(f"bus {kind}")
     slaves = {u: Slave(words={a: 1000 * u + a for a in range(100)}, turnaround_us=3 * MS * u) for u in (1, 2, 3)}
-    wire = Wire(Bus("line", 9600), slaves, CHAR_US, mangler(kind, rng, 0.33))
-    believed = wrong = 0
-    for n in range(10_000):
+    mangle = Mangler(kind, rng, 0.4)
+    wire = Wire(Bus("line", 9600), slaves, CHAR_US, mangle)
+    believed = wrong = asked = 0
+    while mangle.spoiled < 10_000:
+        asked += 1
         unit, address, count = rng.choice((1, 2, 3)), rng.randrange(90), rng.choice((1, 1, 2, 4))
         wire.submit(unit, Read(Table.HOLDING, address, count), Priority.POLL, timeout_us=100 * MS)
         wire.run(wire.now_us + rng.randrange(80) * MS)
-        if n % 50 == 0:
+        if asked % 50 == 0:
             wire.run(wire.now_us + 2 * S)
-    wire.run(wire.now_us + 600 * S)
-    assert len(wire.finished) == 10_000
+    wire.run(wire.now_us + 900 * S)
+    assert len(wire.finished) == asked
     for _, f in wire.finished:
         if isinstance(f.outcome, Reply):
             read = f.transaction.request
+            assert isinstance(read, Read)
             right = tuple(1000 * f.transaction.unit + read.address + i for i in range(read.count))
             believed += 1
             wrong += f.outcome.values != right
-    assert wrong == 0
-    assert believed > 2_000
+    print(f"{kind}: {mangle.spoiled} spoiled of {asked}, {believed} believed, {wrong} wrong,"
+          f" {mangle.collisions} collided")
+    record_property("collisions", mangle.collisions)
+    assert wrong <= mangle.collisions
+    assert believed > 5_000
 
 
 operations = st.lists(
@@ -380,7 +396,7 @@ operations = st.lists(
 @given(operations, st.integers(0, 2**32))
 def test_every_transaction_ends_once(steps: list[tuple[str, int]], seed: int) -> None:
     rng = random.Random(seed)
-    wire = line(mangle=mangler(rng.choice(KINDS), rng, 0.3), u1=Slave(), u2=Slave(dead=True), u3=Slave(40 * MS))
+    wire = line(mangle=Mangler(rng.choice(KINDS), rng, 0.3), u1=Slave(), u2=Slave(dead=True), u3=Slave(40 * MS))
     sent: list[Transaction] = []
     for what, n in steps:
         unit = 1 + n % 3

@@ -1,0 +1,41 @@
+"""A request that is out on a bus, and what a bus has counted of all that were."""
+
+from dataclasses import dataclass
+
+from firmware_bridge.event import Transaction
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a bus has seen since start; for health reports and benches."""
+
+    sent: int = 0
+    answered: int = 0
+    refused: int = 0
+    silent: int = 0
+    garbled: int = 0
+    foreign: int = 0
+    early: int = 0
+    late: int = 0
+    preempted: int = 0
+    probes: int = 0
+    sentinels: int = 0
+    busy_us: int = 0
+
+
+@dataclass(slots=True)
+class Flight:
+    """A request that is out, or prepared."""
+
+    transaction: Transaction
+    sent_us: int
+    request_us: int
+    """Time of the request on the wire."""
+    give_up_us: int
+    sentinel: bool = False
+    preempted: bool = False
+
+    @property
+    def asked_us(self) -> int:
+        """When the unit had the whole request."""
+        return self.sent_us + self.request_us
