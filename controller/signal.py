@@ -214,8 +214,9 @@ def schema() -> dict[str, Any]:
 def lower(timeline: Timeline, output: OutputSpec, hard_limit_s: float | None) -> tuple[Timeline, tuple[str, ...]]:
     """`timeline` as this output can sound it, and every deviation in words (empty: none).
 
-    Two on-phases that touch become one. A tone the head does not have becomes its steady one. An on-phase
-    longer than what bounds the output is cut short: what the hardware would cut anyhow is said beforehand.
+    Two on-phases that touch become one. A tone the head does not have becomes its steady one, or its first
+    where it has no steady one. An on-phase longer than what bounds the output is cut short: what the hardware
+    would cut anyhow is said beforehand.
     """
     said: list[str] = []
     limit_s = hard_limit_s if output.class_ is OutputClass.C else output.self_limit_s
@@ -223,9 +224,10 @@ def lower(timeline: Timeline, output: OutputSpec, hard_limit_s: float | None) ->
     phases: list[Phase] = []
     for phase in timeline.phases:
         tone = phase.tone
-        if tone not in output.tones and tone != "steady":
-            said.append(f"tone {tone} sounded as steady")
-            tone = "steady"
+        if tone not in output.tones and (output.tones or tone != "steady"):
+            plain = "steady" if "steady" in output.tones or not output.tones else next(iter(output.tones))
+            said.append(f"tone {tone} sounded as {plain}")
+            tone = plain
         if phases and phases[-1].off_us == phase.on_us and phases[-1].tone == tone:
             phase = Phase(phases.pop().on_us, phase.off_us, tone)
         off = phase.off_us
