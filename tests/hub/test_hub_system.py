@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiomqtt
@@ -34,25 +34,35 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = int(free.getsockname()[1])
-    conf = tmp_path / "mosquitto.conf"
+@contextmanager
+def broker(folder: Path, number: int) -> Iterator[None]:
+    conf = folder / "mosquitto.conf"
     conf.write_text(f"listener {number} 127.0.0.1\nallow_anonymous true\npersistence false\n")
     assert MOSQUITTO
-    broker = subprocess.Popen([MOSQUITTO, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([MOSQUITTO, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", number)) == 0:
                     break
             time.sleep(0.05)
-        yield number
+        yield
     finally:
-        broker.terminate()
-        broker.wait(10)
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    number = free_port()
+    with broker(tmp_path, number):
+        yield number
 
 
 @pytest.fixture
@@ -206,10 +216,31 @@ async def test_a_gateway_that_dies_is_lost_and_its_sirens_unknown(conf: config.C
         assert rc == 0
         assert json.loads(out)["sirens"][0]["id"] == "s-1"
         lost = wire.Status(gateway="gw-1", session="one", state="lost", at=wire.to_text(now_us()))
-        async with aiomqtt.Client("127.0.0.1", port) as broker:
-            await broker.publish(f"{wire.state_root('41/01/05/001/001', 'gw-1')}/status", lost.encode(), 1, True)
+        async with aiomqtt.Client("127.0.0.1", port) as anybody:
+            await anybody.publish(f"{wire.state_root('41/01/05/001/001', 'gw-1')}/status", lost.encode(), 1, True)
         await client.until(lambda: client.fleet.gateways["gw-1"].presence is Presence.LOST, 20)
         assert client.fleet.sirens()[0].state == "UNKNOWN"
         _, out, _ = await cli(conf, "fleet")
         assert "断线 lost" in out
         assert "UNKNOWN" in out
+
+
+async def test_a_client_comes_back_with_its_broker_and_knows_nothing_between(tmp_path: Path) -> None:
+    number = free_port()
+    loaded = config.load(HUB, [f"mqtt.port={number}"])
+    with pytest.raises(Unreachable, match="mosquitto"):
+        async with Client(loaded):
+            raise AssertionError("there is no broker")
+    with broker(tmp_path, number):
+        client = await Client(loaded).__aenter__()
+        async with gateway(number, "gw-1", ("s-1",), loaded.signals, now_us()):
+            await client.until(lambda: [s.state for s in client.fleet.sirens()] == ["IDLE"], 20)
+    try:
+        await client.until(lambda: not client.fleet.broker, 20)
+        assert [s.state for s in client.fleet.sirens()] == ["UNKNOWN"]
+        with broker(tmp_path, number):
+            await client.until(lambda: client.fleet.broker, 20)
+            async with gateway(number, "gw-1", ("s-1",), loaded.signals, now_us()):
+                await client.until(lambda: [s.state for s in client.fleet.sirens()] == ["IDLE"], 20)
+    finally:
+        await client.close()
