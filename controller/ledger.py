@@ -27,6 +27,8 @@ KNOWN_LIMIT = 4096
 """Orders remembered: at ten drills a day more than a year, and 10 MB."""
 LIVE_RESERVE = 256
 """Beyond that, room for live orders and stops only: drills cannot fill a warning's place."""
+FORGET_AT_ONCE = 256
+"""So many of the oldest go together, so that looking for them costs little an order."""
 OVER_US = 24 * 3600 * S
 """What could have ended so long ago has ended, though its last receipt is no more in what the journal gives back."""
 STOP_KEEP_US = 24 * 3600 * S
@@ -213,13 +215,12 @@ class Ledger:
     def make_room(self, reserve: bool, wall_us: int) -> bool:
         """When full, forget what expired first. False: full of what may still come again."""
         limit = KNOWN_LIMIT + (LIVE_RESERVE if reserve else 0)
-        while len(self._entries) >= limit:
-            closed = (e for i, e in self._entries.items() if i not in self._open)
-            oldest = min(closed, key=lambda e: e.accept.expires_wall_us, default=None)
-            if oldest is None or oldest.accept.expires_wall_us >= wall_us:
-                return False
-            del self._entries[oldest.id]
-        return True
+        if len(self._entries) < limit:
+            return True
+        expired = [e for i, e in self._entries.items() if i not in self._open and e.accept.expires_wall_us < wall_us]
+        for entry in sorted(expired, key=lambda e: e.accept.expires_wall_us)[:FORGET_AT_ONCE]:
+            del self._entries[entry.id]
+        return bool(expired)
 
     def add(self, entry: Entry) -> None:
         assert entry.id not in self._entries, entry.id
