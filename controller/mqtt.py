@@ -56,6 +56,7 @@ PENDING_LIMIT = 2_000
 FAREWELL_S = 2.0
 """How long a graceful end waits for the broker's word."""
 
+BROKEN = "the line broke, or the broker hung up"
 NO_ANSWER = "the broker did not answer CONNECT"
 UNSPECIFIED = 128
 UNSUPPORTED_PROTOCOL = 132
@@ -134,7 +135,9 @@ class Mqtt:
             return f"TLS or password file: {error}"
         try:
             async with client:
-                await self._subscribe(client)
+                # aiomqtt would wait out its time-out for a SUBACK that a broken line cannot bring.
+                if why := await _first_of(self._subscribe(client), client.gone()):
+                    return why
                 self._live = client
                 self._feed(BrokerUp())
                 for topic in client.deaf_to:
@@ -199,7 +202,7 @@ class Mqtt:
                     self._feed(Arrived(topic, bytes(message.payload), bool(message.retain)))
         except MqttError as error:
             code = _code(getattr(error.__cause__, "rc", None))
-            return f"{error.__cause__}" if code not in (0, UNSPECIFIED) else "the line broke, or the broker hung up"
+            return f"{error.__cause__}" if code not in (0, UNSPECIFIED) else BROKEN
         return "the message stream ended"
 
     async def _watch(self, client: "_Client") -> str:
@@ -233,6 +236,12 @@ class _Client(aiomqtt.Client):
         self._pending: dict[int, tuple[Publish, float]] = {}
         self._settled = asyncio.Event()
         self._settled.set()
+        self._gone = asyncio.Event()
+
+    async def gone(self) -> str:
+        """Until the connection has ended, and why."""
+        await self._gone.wait()
+        return BROKEN
 
     def post(self, effect: Publish) -> None:
         """Hand a message to paho, in order; the window and the socket are its affair."""
@@ -250,6 +259,7 @@ class _Client(aiomqtt.Client):
         if not self._connected.done():
             self._connected.set_exception(MqttError(NO_ANSWER))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        self._gone.set()
         if self._disconnected.done():
             self._disconnected.exception()  # read, so that asyncio does not complain when nobody else does
 
