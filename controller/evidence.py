@@ -16,6 +16,8 @@ from firmware_bridge.reading import Quality, Reading, Value
 
 LATE_SAMPLE_US = 100 * MS
 """A sample is stamped when its answer came, so one of the phase's last moments may bear a time just after it."""
+SAMPLES = 2
+"""Readings that must say sound before anything counts as sensed: the CRC of one garbled frame may collide."""
 DOUBT_US = 10 * S
 """A phase that no witness saw by this long after it should have shown is told of before it ends (HONEST: 30 s)."""
 DOUBT_LIMIT_US = 25 * S
@@ -113,6 +115,8 @@ class Tally:
         self._independent = independent
         self._spool_up_us = spool_up_us
         self._windows: dict[int, _Window] = {}
+        self._samples = 0
+        """Readings that said sound while it was due."""
 
     def open(self, n: int, on_us: int, off_us: int) -> None:
         """The phase `n` was handed over. It counts as seen even if its acknowledgement is lost."""
@@ -132,9 +136,11 @@ class Tally:
             return
         if witness.latched:
             begun = [w for w in self._windows.values() if w.on_us <= at_us]
+            self._samples += bool(begun)
             seen = begun[-1:] if witness.rose else []
         else:
             seen = [w for w in self._windows.values() if self._shows_us(w) <= at_us <= w.off_us + LATE_SAMPLE_US]
+            self._samples += bool(seen)
         for window in seen:
             window.sensed = True
 
@@ -156,13 +162,14 @@ class Tally:
     @property
     def complete(self) -> bool:
         """Nothing that could still be read would change the result."""
-        return not self._independent or all(w.sensed for w in self._windows.values())
+        return not self._independent or (self._samples >= SAMPLES and all(w.sensed for w in self._windows.values()))
 
     @property
     def evidence(self) -> Evidence:
         windows: Sequence[_Window] = tuple(self._windows.values())
-        return Evidence(phases=self._phases, commanded=sum(w.commanded for w in windows),
-                        sensed=sum(w.sensed for w in windows), independent=self._independent)
+        sensed = sum(w.sensed for w in windows) if self._samples >= SAMPLES else 0
+        return Evidence(phases=self._phases, commanded=sum(w.commanded for w in windows), sensed=sensed,
+                        independent=self._independent)
 
     def verdict(self, trouble: str) -> tuple[Stage, str]:
         """How an activation that was let run to its end has ended; `trouble` is the last thing that went wrong."""
