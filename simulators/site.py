@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from controller.config import Drive, DriveRef, PointRef
+from controller.config import Drive, DriveRef, PointRef, text_at
 from controller.wire import Code
 from firmware_bridge import document, profile
 from firmware_bridge.document import Document
@@ -127,12 +127,26 @@ def load(path: Path, settings: Sequence[str] = ()) -> Plan:
     file = str(path)
     data = document.parse(document.read_text(path), file)
     document.override(data, settings, file)
-    spec = document.check(SiteFile, data, file)
-    plan = Plan(path, spec, profile.load_all(path.parent / spec.site.profiles))
-    problems = _cross_check(plan)
-    if problems:
-        raise BadDocument(problems)
-    return plan
+    problems: list[Problem] = []
+    spec: SiteFile | None = None
+    try:
+        spec = document.check(SiteFile, data, file)
+    except BadDocument as bad:
+        problems += bad.problems
+    # The profiles are read even when the file itself has problems, so that all are told at once.
+    profiles: dict[str, Profile] = {}
+    folder = text_at(data, "site", "profiles")
+    if folder is not None:
+        try:
+            profiles = profile.load_all(path.parent / folder)
+        except BadDocument as bad:
+            problems += bad.problems
+    if spec is not None:
+        plan = Plan(path, spec, profiles)
+        problems += _cross_check(plan)
+        if not problems:
+            return plan
+    raise BadDocument(problems)
 
 
 def _cross_check(plan: Plan) -> list[Problem]:
@@ -157,6 +171,8 @@ def _cross_check(plan: Plan) -> list[Problem]:
         if u.line not in lines:
             problem(f"{key}.line", u.line, f"no such line; lines: {', '.join(sorted(lines))}")
         known = plan.profiles.get(u.profile)
+        if known is None and not plan.profiles:
+            continue  # what is wrong with the profiles is told by themselves
         if known is None:
             problem(f"{key}.profile", u.profile, f"no such profile; profiles: {', '.join(plan.profiles)}")
             continue
