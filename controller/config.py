@@ -207,11 +207,17 @@ class Config:
         return siren.area or self.area
 
 
+def read(path: Path, settings: list[str] | None = None) -> dict[str, Any]:
+    """The file of `path` as it stands, with `settings` over it, nothing of it checked."""
+    data = document.parse(document.read_text(path), str(path))
+    document.override(data, settings or [], str(path))
+    return data
+
+
 def load(path: Path, settings: list[str] | None = None) -> Config:
     """The gateway of `path` with the profiles and signals it names; BadDocument carries every problem found."""
     file = str(path)
-    data = document.parse(document.read_text(path), file)
-    document.override(data, settings or [], file)
+    data = read(path, settings)
     problems: list[Problem] = []
     spec: GatewayFile | None = None
     try:
@@ -221,7 +227,7 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
     # Profiles and signals are read even when the file itself has problems, so that all are told at once.
     profiles: dict[str, Profile] = {}
     signals = Signals({}, {})
-    folder = _text_at(data, "profiles", "folder")
+    folder = text_at(data, "profiles", "folder")
     if folder is not None:
         try:
             profiles = profile.load_all(path.parent / folder)
@@ -233,7 +239,7 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
             signals = signal.load([path.parent / f for f in files])
         except BadDocument as bad:
             problems.extend(bad.problems)
-    if spec is not None and profiles:
+    if spec is not None:
         config = Config(path, spec, profiles, signals)
         problems.extend(_cross_check(config))
         if not problems:
@@ -241,7 +247,8 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
     raise BadDocument(problems)
 
 
-def _text_at(data: dict[str, Any], section: str, key: str) -> str | None:
+def text_at(data: dict[str, Any], section: str, key: str) -> str | None:
+    """A text of an unchecked file, where there is one."""
     value = data.get(section)
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, str) else None
@@ -270,7 +277,9 @@ def _cross_check(config: Config) -> list[Problem]:
     for d in spec.device:
         key = f"device[{d.id}]"
         known = config.profiles.get(d.profile)
-        if known is None:
+        if known is None and not config.profiles:
+            pass  # what is wrong with the profiles is told by themselves
+        elif known is None:
             problem(f"{key}.profile", d.profile, f"no such profile; profiles: {', '.join(config.profiles)}")
         else:
             devices[d.id] = known

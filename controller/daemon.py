@@ -48,6 +48,10 @@ SWITCH_S = 0.0005
 log = structlog.get_logger("sirend")
 
 
+class NoDoor(Exception):
+    """The local door cannot be opened: the installation's fault, not ours."""
+
+
 class Daemon:
     """Carries events into one `Gateway` and its effects out. Everything runs on one event loop."""
 
@@ -73,7 +77,10 @@ class Daemon:
         """Until SIGTERM or SIGINT; raises what went wrong in a machine."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end)
-        await self._local.open()
+        try:
+            await self._local.open()
+        except OSError as error:
+            raise NoDoor(str(error)) from error
         self._tick()
         for link in self._links.values():
             link.open()
@@ -84,7 +91,7 @@ class Daemon:
         finally:
             self._watchdog.stopping()
             # What sounds goes on sounding within its bounds: a restart in a warning must not silence it.
-            await self._mqtt.close(self._gateway.session.farewell())
+            await self._mqtt.close(self._farewell())
             broker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await broker
@@ -152,6 +159,13 @@ class Daemon:
         if not self._failed.done():
             self._failed.set_result(None)
 
+    def _farewell(self) -> Publish:
+        """The last word to the hub. After a crash it is what the broker would say for us: `offline` is a wish."""
+        if self._failed.done() and self._failed.exception() is not None:
+            topic, payload = self._gateway.will()
+            return Publish(topic, payload, retain=True)
+        return self._gateway.session.farewell()
+
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
@@ -166,17 +180,22 @@ def program_version() -> str:
 
 def load(path: Path, settings: list[str]) -> tuple[Config, TrustList]:
     """A gateway's config and trust list; every problem of both at once."""
+    data = config.read(path, settings)
     problems: list[Problem] = []
     checked = trusted = None
     try:
         checked = config.load(path, settings)
     except BadDocument as bad:
         problems += bad.problems
-    if checked is not None:
+    named, deployment = config.text_at(data, "trust", "list"), config.text_at(data, "gateway", "deployment")
+    if named is not None:
         try:
-            trusted = trust.load(checked.path(checked.spec.trust.list))
+            trusted = trust.load(path.parent / named)
         except BadDocument as bad:
             problems += bad.problems
+    if trusted is not None and deployment not in (None, trusted.deployment):
+        problems.append(Problem(str(path), "gateway.deployment", deployment,
+                                f"the trust list {named} is {trusted.deployment}'s; one of them is wrong"))
     if checked is None or trusted is None or problems:
         raise BadDocument(problems)
     return checked, trusted
@@ -227,9 +246,12 @@ def _run(args: argparse.Namespace) -> int:
 
     try:
         asyncio.run(serve())
-    except OSError as error:
-        # A door or a folder that cannot be opened is the installation's fault, and told as such.
-        print(f"{args.file}: {error}", file=sys.stderr)
+    except NoDoor as error:
+        print(f"{args.file}: local.socket: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        # One record of the log, whole; journald would cut the interpreter's own into lines.
+        log.critical("crash", exc_info=True)
         return 1
     return 0
 
