@@ -6,8 +6,7 @@ Three kinds of telling, each with its own promise:
     state                   one a siren or device; retained, newest wins, by exception
     receipts and events     numbered without holes, durable first, told until the broker has them (`outbox.py`)
 
-It is OFFLINE or ONLINE, and no more: OFFLINE nothing is published, and numbered lines wait; at BrokerUp it tells
-everything retained anew, then what waits. It refuses to know what an order is and whether a siren may sound.
+It refuses to know what an order is and whether a siren may sound.
 """
 
 from collections import OrderedDict
@@ -61,6 +60,13 @@ OUTBOX_FULL = "OUTBOX-FULL"
 
 
 class Phase(Enum):
+    """Whether the hub can be told.
+
+    OFFLINE: there is no broker. Nothing is published; numbered lines are written and wait.
+
+    ONLINE: a broker is there. What is retained was told anew at its coming, then what waits, in order.
+    """
+
     OFFLINE = auto()
     ONLINE = auto()
 
@@ -110,6 +116,11 @@ class Session:
     @property
     def _beat_us(self) -> int:
         return BEAT_US if self.modes == self._told_modes else MODES_GAP_US
+
+    @property
+    def online(self) -> bool:
+        """Whether the broker is there."""
+        return self._phase is Phase.ONLINE
 
     @property
     def outbox(self) -> int:
