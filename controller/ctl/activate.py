@@ -33,5 +33,5 @@ def show(answer: dict[str, Any]) -> None:
     counts = ""
     if evidence.get("phases"):
         counts = f"  鸣响 phases {evidence['phases']}  检测 sensed {evidence['sensed']}"
-    text = f"{STAGES.get(stage, '')} {stage}  {answer.get('reason', '')}{counts}"
-    print(f"  {answer.get('siren', ''):<10} {text}", flush=True)
+    why = "  ".join(str(answer[key]) for key in ("reason", "text") if answer.get(key))
+    print(f"  {answer.get('siren', ''):<10} {STAGES.get(stage, '')} {stage}  {why}{counts}", flush=True)
