@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -48,11 +48,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def mosquitto() -> str | None:
+    """Where it is installed, also for a user whose PATH has no sbin."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
 class City:
-    """`with City(gateways) as city:` everything runs. `folder` holds configs, logs and journals while it does."""
+    """`with City(gateways) as city:` everything runs. `folder` holds configs, logs and journals while it does.
+
+    `settings` are overrides by gateway file. `broker` is mosquitto, amqtt, or none (then there is no hub either);
+    left out it is mosquitto where that is installed.
+    """
 
     def __init__(self, gateways: Sequence[str] = ("gateway.toml", "gateway-2.toml", "gateway-3.toml"),
-                 configs: Path = ROOT / "configs", demo: str = "demo") -> None:
+                 configs: Path = ROOT / "configs", demo: str = "demo", broker: str = "",
+                 settings: Mapping[str, Sequence[str]] | None = None) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="siren-city-")
         self.folder = Path(self._temporary.name)
         shutil.copytree(configs, self.folder / "configs", ignore=shutil.ignore_patterns("run"))
@@ -60,7 +70,8 @@ class City:
         self.gateways = gateways
         self.port = free_port()
         self.tcp_port = free_port()
-        self.broker = ""
+        self.broker = broker or ("mosquitto" if mosquitto() else "amqtt")
+        self.settings = settings or {}
         self.messages: list[tuple[int, str, bytes]] = []
         """(wall_us, topic, payload) of all that went over the broker."""
         self.configs: list[Config] = []
@@ -73,21 +84,23 @@ class City:
         return ["--config", str(self.demo / "hub.toml"), "--set", f"mqtt.port={self.port}"]
 
     def gateway_settings(self, name: str) -> list[str]:
-        settings = [f"mqtt.port={self.port}"]
+        settings = [f"mqtt.port={self.port}", *self.settings.get(name, ())]
         if "tcp:" in (self.demo / name).read_text():
             settings.append(f"bus[net-3].link=tcp:127.0.0.1:{self.tcp_port}")
         return settings
 
     def __enter__(self) -> "City":
         try:
-            self._start_broker()
-            self._observe()
+            if self.broker != "none":
+                self.start_broker()
+                self._observe()
             self._start_hardware()
             for name in self.gateways:
                 self.configs.append(config.load(self.demo / name, self.gateway_settings(name)))
                 self.start_gateway(name)
-            self.start("hub", [sys.executable, "-m", "hub", "run", str(self.demo / "hub.toml"),
-                               "--set", f"mqtt.port={self.port}"])
+            if self.broker != "none":
+                self.start("hub", [sys.executable, "-m", "hub", "run", str(self.demo / "hub.toml"),
+                                   "--set", f"mqtt.port={self.port}"])
         except BaseException:
             self.close()
             raise
@@ -158,15 +171,15 @@ class City:
                     return
         raise DidNotStart(f"{name} was not ready after {START_S:g} s:\n{self.said(name)}")
 
-    def _start_broker(self) -> None:
-        found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-        if found:
-            self.broker = "mosquitto"
+    def start_broker(self) -> None:
+        """At the city's port, remembering nothing; also in place of one that was stopped."""
+        if self.broker == "mosquitto":
+            found = mosquitto()
+            assert found is not None, "mosquitto is not installed"
             file = self.folder / "mosquitto.conf"
             file.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
             self.start("broker", [found, "-c", str(file)])
         else:
-            self.broker = "amqtt"
             self.start("broker", [sys.executable, "-m", "simulators.amqtt_broker", str(self.port)])
         self.wait_for(self._broker_answers, "the broker")
 
@@ -203,9 +216,11 @@ class City:
         def heard(client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
             self.messages.append((time.time_ns() // 1000, message.topic, bytes(message.payload)))
 
-        observer.on_connect = lambda client, *rest: client.subscribe([(f"{wire.ROOT}/s/#", 1), (f"{wire.ROOT}/o/#", 1),
-                                                                      (f"{wire.ROOT}/h/#", 1)])
+        wanted = [f"{wire.ROOT}/s/#", f"{wire.ROOT}/o/#", f"{wire.ROOT}/h/#", wire.again_topic("+")]
+        observer.on_connect = lambda client, *rest: client.subscribe([(topic, 1) for topic in wanted])
         observer.on_message = heard
+        # Back before the gateways are, when a broker returns.
+        observer.reconnect_delay_set(0.05, 0.05)  # type: ignore[arg-type]
         observer.connect("127.0.0.1", self.port)
         observer.loop_start()
         self._observer = observer
