@@ -135,8 +135,10 @@ class Site:
         limit_s = MAINTENANCE_S if ask.args.get("maintenance") is True else GROWL_S
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= limit_s:
             return Declined(Reason.TOO_LONG, TOO_LONG)
+        # The timeline ends at `seconds`; a limit at the same instant would call its end a stop.
+        limit_us = round((seconds + ACTIVATION_MARGIN_S) * S)
         return self._own(ask, Action.SOUND, Mode.DRILL, str(person), sirens, at, wall_us).model_copy(
-            update={"seconds": float(seconds), "limit_us": round(seconds * S)})
+            update={"seconds": float(seconds), "limit_us": limit_us})
 
     def _own(self, ask: Ask, action: Action, mode: Mode, by: str, sirens: tuple[str, ...],
              at: Instant, wall_us: int) -> Accept:
