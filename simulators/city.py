@@ -101,6 +101,9 @@ class City:
             if self.broker != "none":
                 self.start("hub", [sys.executable, "-m", "hub", "run", str(self.demo / "hub.toml"),
                                    "--set", f"mqtt.port={self.port}"])
+                # Ready is not yet connected: a gateway never waits for a broker.
+                self.wait_for(lambda: self._introduced() >= {c.id for c in self.configs}, "a gateway at the broker")
+                self.wait_for(lambda: "broker-up" in self.said("hub"), "the hub at the broker", "hub")
         except BaseException:
             self.close()
             raise
@@ -225,6 +228,9 @@ class City:
         observer.loop_start()
         self._observer = observer
         self.wait_for(observer.is_connected, "the observer")
+
+    def _introduced(self) -> set[str]:
+        return {topic.split("/")[-2] for _, topic, _ in list(self.messages) if topic.endswith("/birth")}
 
     def receipts(self) -> list[Receipt]:
         out = []
