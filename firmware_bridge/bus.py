@@ -42,7 +42,7 @@ from firmware_bridge.flight import Counters, Flight
 from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.queue import Queue
-from firmware_bridge.unit import Standing, Unit
+from firmware_bridge.unit import Standing, Unit, silent_since_us
 
 LEAD_US = 60 * MS
 """An edge's frame is with the link this long before its instant: more than our loop is ever late."""
@@ -278,8 +278,7 @@ class Bus:
                 if not flight.sentinel:
                     self._queue.put_back(now_us, txn)
             elif txn.priority >= Priority.READ_BACK and not self._framing.begun:
-                patience = self._unit(txn).patience_us(txn.timeout_us)
-                give_up = max(now_us + 1, flight.asked_us + patience)
+                give_up = max(now_us + 1, flight.asked_us + self._usual_us(txn))
                 if give_up < flight.give_up_us:
                     flight.give_up_us = give_up
                     flight.preempted = True
@@ -300,17 +299,14 @@ class Bus:
     def _pump(self, now_us: int) -> None:
         """Begin whatever may begin now."""
         self._wake_us = None
-        while True:
-            if self.state is State.PREPARED:
-                return
+        while self.state is not State.PREPARED:
             if len(self._flights) >= self._in_flight:
                 edge_us = self._queue.edge_us
-                if edge_us is not None:
+                if edge_us is not None and now_us < edge_us - LEAD_US:
+                    self._look_again(edge_us - LEAD_US)
+                elif edge_us is not None:
                     # An edge is near and the line is not free: what is out gives way to it as to an order.
-                    if now_us >= edge_us - LEAD_US:
-                        self._make_way(now_us, Priority.ORDER)
-                    else:
-                        self._look_again(edge_us - LEAD_US)
+                    self._make_way(now_us, Priority.ORDER)
                 return
             txn = self._choose(now_us)
             if txn is None:
@@ -399,12 +395,17 @@ class Bus:
         self._finish(txn, Expired())
         return True
 
+    def _usual_us(self, txn: Transaction) -> int:
+        """From the end of the request to the end of the answer, when its unit is as slow as it ever was.
+
+        The answer may be on the wire long before it is handed to us as a whole: what goes out meanwhile hits it.
+        """
+        return self._unit(txn).patience_us(txn.timeout_us) + self._framing.time_us(modbus.reply_length(txn.request))
+
     def _cost_us(self, txn: Transaction) -> int:
-        """How long the line is taken by this transaction when its unit is as slow as it ever was."""
+        """How long the line is then taken."""
         request_us = self._framing.time_us(len(modbus.request_pdu(txn.request)))
-        reply_us = self._framing.time_us(modbus.reply_length(txn.request))
-        patience_us = self._unit(txn).patience_us(txn.timeout_us)
-        return request_us + patience_us + reply_us + 2 * self._framing.silence_us
+        return request_us + self._usual_us(txn) + 2 * self._framing.silence_us
 
     def _leave(self, now_us: int) -> None:
         """The instant of a prepared frame passes: the link has written it."""
@@ -428,10 +429,9 @@ class Bus:
 
     def _reopen_if_all_silent(self, now_us: int) -> None:
         """Only when nobody at all answers is the link to blame."""
-        if not self.units or any(u.standing is not Standing.DEMOTED for u in self.units.values()):
-            return
-        heard = max(self._up_us, *(u.heard_us or 0 for u in self.units.values()))
-        if now_us - heard > REOPEN_AFTER_US and now_us - self._up_us > REOPEN_EVERY_US:
+        since_us = silent_since_us(self.units.values())
+        long = since_us is not None and now_us - since_us > REOPEN_AFTER_US
+        if long and now_us - self._up_us > REOPEN_EVERY_US:
             self._up_us = now_us
             self._out.append(Reopen(self.id))
 
