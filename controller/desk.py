@@ -54,7 +54,7 @@ def status(client: int, now_us: int, config: Config, clock: Clock | None, sessio
 
 def _siren(shown: Changed | None) -> dict[str, Any]:
     if shown is None:
-        return {"state": "IDLE", "why": "not read yet"}
+        return {"state": "UNKNOWN", "why": "not read yet"}
     return {"state": shown.state, "why": shown.why, "activation": shown.activation, "mode": shown.mode}
 
 

@@ -252,7 +252,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A named degraded mode (NO-JOURNAL, NO-TIME, CLOCK-ASSUMED, NO-FEEDBACK ...) begins or ends."""
+    """A named degraded mode (NO-JOURNAL, NO-TIME, CLOCK-ASSUMED) begins or ends."""
 
     mode: str
     on: bool

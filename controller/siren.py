@@ -32,6 +32,10 @@ STUCK_US = 1 * S
 """An off that is not confirmed after this calls for the second off-path."""
 
 
+UNKNOWN = "UNKNOWN"
+"""What is shown in place of IDLE while the siren's output is not read."""
+
+
 class State(StrEnum):
     """What a siren does, as hub and technician see it.
 
@@ -427,7 +431,10 @@ class Siren:
         """What hub and technician see."""
         shown = self._agenda.first if self.state is State.ARMED else self._agenda.run
         why = (self.isolator.why, self._fault.why, "drive silent" if self._online is False else "", self._watch.why)
-        return Changed(self.id, self.state, "; ".join(part for part in why if part),
+        # Idle is a claim: silent, and nothing waits. Of a siren whose output nobody reads it is not made.
+        unread = self._online is False or self._watch.own_us is None
+        state = UNKNOWN if self.state is State.IDLE and unread else self.state.value
+        return Changed(self.id, state, "; ".join(part for part in why if part),
                        None if shown is None else shown.order.activation,
                        None if shown is None else shown.order.mode)
 

@@ -228,7 +228,7 @@ class Status(Message):
     state: Literal["online", "offline", "lost"]
     at: Instant
     modes: tuple[str, ...] = ()
-    """Named degraded modes: NO-JOURNAL, NO-TIME, NO-FEEDBACK, SAFE-MIN, CLOCK-ASSUMED ..."""
+    """Named degraded modes: NO-JOURNAL, NO-TIME, CLOCK-ASSUMED, OUTBOX-FULL."""
     last_seq: int = 0
     """The newest `seq` given out: the hub knows what it has not seen."""
 
@@ -276,7 +276,7 @@ class State(Message):
     id: Code
     at: Instant
     state: str
-    """A siren's IDLE, ARMED, STARTING, SOUNDING, STOPPING, FAULT; a device's online, silent, unknown."""
+    """A siren's IDLE, ARMED, STARTING, SOUNDING, STOPPING, FAULT, UNKNOWN; a device's online, silent, unknown."""
     why: str = ""
     activation: str | None = None
     mode: Mode | None = None

@@ -7,6 +7,7 @@ others carry their own address and are served at once.
 It refuses to know the queue and the wire; the bus asks it, and tells it what happened.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -201,3 +202,10 @@ class Unit:
 
     def _go(self, what: str) -> None:
         self.standing = TRANSITIONS[self.standing, what]
+
+
+def silent_since_us(units: Collection[Unit]) -> int | None:
+    """Since when nobody on the line answers; None while somebody does, or nobody was asked."""
+    if not units or any(unit.standing is not Standing.DEMOTED for unit in units):
+        return None
+    return max(unit.heard_us or 0 for unit in units)

@@ -8,6 +8,7 @@ from typing import Any
 
 STATES = {
     "IDLE": "静默", "ARMED": "待鸣", "STARTING": "启动", "SOUNDING": "鸣响", "STOPPING": "停止中", "FAULT": "故障",
+    "UNKNOWN": "未知",
     "online": "在线", "silent": "无应答", "unknown": "未知", "unlinked": "线路断开",
 }
 

@@ -1079,7 +1079,7 @@ def test_a_motor_that_runs_down_is_ours() -> None:
 
 def test_until_it_is_read_a_siren_says_so() -> None:
     f = Field(dead=True, polled=False)
-    assert (f.shown[-1].state, f.known()) == ("IDLE", False)
+    assert (f.shown[-1].state, f.known()) == ("UNKNOWN", False)
     assert "not read yet" in f.shown[-1].why
     f.poll()
     assert not f.known()
