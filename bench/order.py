@@ -77,7 +77,7 @@ def run(orders: int) -> dict[str, object]:
             if not sample.stolen:
                 quiet.append(taken[-1])
     first_us, last_us = samples[0].at_us, samples[-1].at_us
-    polls = {unit: 0 for unit in (*HEALTHY, DEAD)}
+    polls = dict.fromkeys((*HEALTHY, DEAD), 0)
     for f in frames:
         if f["function"] == READ_WORDS and first_us <= f["first_byte_us"] < last_us:
             polls[f["unit"]] += 1
