@@ -83,7 +83,7 @@ class Daemon:
             raise NoDoor(str(error)) from error
         self._tick()
         for link in self._links.values():
-            link.open()
+            link.open().add_done_callback(self._task_ended)
         broker = self._loop.create_task(self._mqtt.run(), name="mqtt")
         broker.add_done_callback(self._task_ended)
         try:
@@ -107,11 +107,13 @@ class Daemon:
         if self._failed.done():
             return
         try:
-            for effect in self._gateway.handle(now_us(), event):
-                self._carry_out(effect)
+            self._feed(event)
         except Exception as error:
-            self._failed.set_exception(error)
-            return
+            self._fail(error)
+
+    def _feed(self, event: object) -> None:
+        for effect in self._gateway.handle(now_us(), event):
+            self._carry_out(effect)
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._gateway.deadline
@@ -144,9 +146,13 @@ class Daemon:
             self._loop.call_soon_threadsafe(self.feed, event)
 
     def _tick(self) -> None:
-        self.feed(clock.read(self._config.spec.clock.source))
-        self._watchdog.beat(now_us())
-        self._loop.call_later(CLOCK_S, self._tick)
+        try:
+            self.feed(clock.read(self._config.spec.clock.source))
+            self._watchdog.beat(now_us())
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._loop.call_later(CLOCK_S, self._tick)
 
     def _on_ready(self) -> None:
         # What start-up made stays for good: the collector need not look at it again.
@@ -167,7 +173,11 @@ class Daemon:
         return self._gateway.session.farewell()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failed.done():
             self._failed.set_exception(error)
 
 

@@ -60,10 +60,14 @@ class Link:
         self._port: _Port | None = None
         self._keeper: asyncio.Task[None] | None = None
 
-    def open(self) -> None:
-        """Begin: from now on the port is open, or being opened again. Call it on the running loop, once."""
+    def open(self) -> asyncio.Task[None]:
+        """Begin: from now on the port is open, or being opened again. Call it on the running loop, once.
+
+        The task ends by itself only through a bug of ours, which whoever opened should not overlook.
+        """
         assert self._keeper is None, "a link is opened once"
         self._keeper = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self._bus.id}")
+        return self._keeper
 
     def send(self, data: bytes, at_us: int | None = None) -> None:
         """Write `data` now, or prepare it for `at_us`. Either supersedes what is prepared; empty only recalls it.
