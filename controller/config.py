@@ -134,7 +134,9 @@ class SirenSection(Document):
     drive: DriveRef
     feedback: tuple[Feedback, ...] = ()
     isolator: PointRef | None = None
-    """A point that is true while a technician has locked the siren out."""
+    """A bool point that tells whether a technician has locked the siren out."""
+    isolator_locked: bool = True
+    """What it reads then. False for a contact that is closed while the siren is free: a cut wire reads as locked."""
     second_off: DriveRef | None = None
     """An output whose `activate` cuts the siren's power by another way."""
     hard_limit_s: Annotated[float, Field(gt=0, le=600)] | None = None

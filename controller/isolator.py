@@ -27,8 +27,8 @@ class Service(StrEnum):
 
 
 class Move(Enum):
-    LOCK = "the isolator reads true"
-    FREE = "the isolator reads false, and the reading is good"
+    LOCK = "the isolator says locked"
+    FREE = "the isolator says free, and the reading is good"
 
 
 TRANSITIONS: dict[tuple[Service, Move], Service] = {
@@ -40,12 +40,13 @@ TRANSITIONS: dict[tuple[Service, Move], Service] = {
 
 
 class Isolator:
-    """The isolator of one siren; `ref` is `device.point`, None where a siren has none."""
+    """The isolator of one siren: `ref` is `device.point`, None where it has none; `locked` is what it reads then."""
 
-    def __init__(self, siren: str, ref: str | None) -> None:
+    def __init__(self, siren: str, ref: str | None, locked: bool = True) -> None:
         self.service = Service.IN_SERVICE
         self._siren = siren
         self._ref = ref
+        self._means_locked = locked
         self._tried = ref is None
         self._value_known = ref is None
         self._born_us: int | None = None
@@ -71,15 +72,15 @@ class Isolator:
         return 0 if self._tried or self._born_us is None else self._born_us + WAIT_US
 
     def took(self, reading: Reading) -> Notice | None:
-        """A reading of any point; True locks, however doubtful, and only a GOOD False frees."""
+        """A reading of any point; one that says locked does so however doubtful, only a GOOD one frees."""
         if f"{reading.device}.{reading.point}" != self._ref:
             return None
         was, knew = self.service, self._value_known or not self._tried
         self._tried = True
         self._value_known = reading.value is not None
-        if reading.value is True:
+        if reading.value is self._means_locked:
             self.service = TRANSITIONS[was, Move.LOCK]
-        elif reading.value is False and reading.quality is Quality.GOOD:
+        elif reading.value is not None and reading.quality is Quality.GOOD:
             self.service = TRANSITIONS[was, Move.FREE]
         if self.service is not was:
             return Notice("isolated" if self.locked else "released", self._siren)

@@ -105,7 +105,7 @@ class Siren:
         assert output is not None, "config admits only drives with an output"
         self.id = section.id
         self.state = State.IDLE
-        self.isolator = Isolator(section.id, section.isolator)
+        self.isolator = Isolator(section.id, section.isolator, section.isolator_locked)
         self._section = section
         self._output = output
         tokens, drive = count(1), Drive.of(section.drive)
