@@ -85,6 +85,7 @@ def test_what_is_not_there_cannot_be_read(city: City, arguments: tuple[str, ...]
 def test_a_technician_sounds_for_three_seconds_and_who_watches_sees_it(city: City) -> None:
     watch = started(city, "watch")
     assert watch.stdout is not None
+    assert watch.stdout.readline(), "it is in when the first state of a device comes"
     before = len(soundings(city))
     done = ctl(city, OURS, "--json", "activate", "s-102")
     assert done.returncode == 0, done.stdout
@@ -181,6 +182,15 @@ def test_a_file_that_is_no_order(city: City, tmp_path: Path) -> None:
     done = ctl(city, OURS, "order", str(tmp_path / "nothing.json"))
     assert done.returncode == 2
     assert "nothing.json" in done.stderr
+
+
+def test_a_verb_that_there_is_not_is_answered(city: City) -> None:
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(10)
+        raw.connect(str(door(city, OURS)))
+        raw.sendall(b'{"verb": "dance"}\n')
+        answer = json.loads(raw.makefile().readline())
+    assert answer == {"error": "没有此命令 / no such verb", "last": True}
 
 
 def test_nobody_at_the_door(tmp_path: Path) -> None:
