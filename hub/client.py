@@ -40,6 +40,8 @@ HAND_IN_S = 1.0
 """How often an order is handed in until the hub has answered; the same id is taken once."""
 AGAIN_S = 5.0
 """And how often after that, while some gateway owes an answer: a hub that was restarted takes it up again."""
+PICTURE_S = 1.0
+"""The picture is given at least so often: time passes in it too."""
 FRAME_S = 0.1
 """At most so often the picture is given to whoever follows an order."""
 
@@ -140,7 +142,7 @@ class Client:
                 shell.connection.publish(wire.hub_topic(self.config.spec.hub.id, "submit"), raw)
             shell.changed.clear()
             await asyncio.sleep(FRAME_S)
-            await shell.changed.wait()
+            await nap(shell.changed, PICTURE_S)
             self._alive()
 
     def report(self, dispatch: Dispatch) -> Report:

@@ -142,6 +142,13 @@ class Dispatch:
         # With nobody known to be meant, silence proves nothing before its time is over.
         return self._now_us >= self._over_us or bool(self._tracks and not self._pending)
 
+    @property
+    def elapsed(self) -> float:
+        """How much of what was ordered has passed since its start, 0 to 1."""
+        if self._offset_us is None or not self._length_us:
+            return 0.0
+        return min(1.0, max(0.0, (self._now_us - self._start_us) / self._length_us))
+
     def sirens(self) -> list[SirenResult]:
         return [self._result(gateway, siren, track) for (gateway, siren), track in sorted(self._tracks.items())]
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from controller import trust
 from controller.wire import Action, Layer, Mode, OrderBody
@@ -77,10 +78,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 async def _run(args: argparse.Namespace, config: Config) -> int:
     def told(note: Note) -> None:
-        # Receipts are shown by the picture itself, and states of before are no news.
-        if note.what == "stop-direct" or (
-            note.urgent and note.what not in {"receipt", "state"} and not sys.stdout.isatty()
-        ):
+        # Receipts are shown by the picture itself, states of before are no news, and a line would tear the picture.
+        drawn = _talk(args).isatty()
+        if note.what == "stop-direct" or (note.urgent and note.what not in {"receipt", "state"} and not drawn):
             print(screen.note(note), file=sys.stderr)
 
     client = Client(config, told, args.direct)
@@ -93,7 +93,7 @@ async def _run(args: argparse.Namespace, config: Config) -> int:
         if args.out is not None:
             return _write(args, config, keys.sign(body, signers), body)
     async with client:
-        talk = sys.stderr if args.json else sys.stdout
+        talk = _talk(args)
         _check_targets(client, body)
         screen.print_lines(screen.plan(body, config.signals, client.fleet), talk)
         if not args.yes and body.mode is Mode.LIVE and body.action is not Action.STOP:
@@ -112,8 +112,13 @@ async def _run(args: argparse.Namespace, config: Config) -> int:
         return 0 if _went_well(report) else 1
 
 
+def _talk(args: argparse.Namespace) -> TextIO:
+    """Where what is for people goes: with --json standard output is for programs."""
+    return sys.stderr if args.json else sys.stdout
+
+
 async def _follow(args: argparse.Namespace, config: Config, client: Client, raw: bytes, body: OrderBody) -> Dispatch:
-    talk = sys.stderr if args.json else sys.stdout
+    talk = _talk(args)
     view = screen.Live(talk) if talk.isatty() else screen.Lines(talk)
     dispatch: Dispatch | None = None
     async for dispatch in client.hand_in(raw, body):
@@ -131,8 +136,8 @@ def _went_well(report: Report) -> bool:
 
 
 def _result(args: argparse.Namespace, data: dict[str, object], text: str) -> None:
-    """With --json what is for people goes to standard error."""
-    print(text, file=sys.stderr if args.json else sys.stdout, flush=True)
+    """For people, and with --json for programs too."""
+    print(text, file=_talk(args), flush=True)
     if args.json:
         print(json.dumps(data, ensure_ascii=False), flush=True)
 

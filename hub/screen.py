@@ -3,7 +3,7 @@
 Only looks. What it shows as sounded has evidence; everything else is told as what it is.
 """
 
-import shutil
+import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -111,7 +111,8 @@ def frame(dispatch: Dispatch, signals: Signals, fleet: Fleet, columns: int, rows
     for gateway, how in stands.items():
         own = [s for s in sirens if s.gateway == gateway]
         done = sum(s.ending is not Ending.PENDING for s in own)
-        filled = BAR * done // len(own) if own else 0
+        # While its sirens sound the bar is the time of the programme; it is full when all have ended.
+        filled = BAR if own and done == len(own) else min(BAR - 1, int(BAR * dispatch.elapsed))
         bar = "#" * filled + "-" * (BAR - filled)
         out.append(cut(f"  {pad(gateway, 20)}[{bar}] {done}/{len(own)} {GATEWAYS.get(how, how)}", columns - 1))
     room = max(3, rows - len(out) - 3)
@@ -148,7 +149,7 @@ class Live:
         self._drawn = 0
 
     def show(self, dispatch: Dispatch, signals: Signals, fleet: Fleet) -> None:
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(self._stream.fileno())
         lines = frame(dispatch, signals, fleet, size.columns, size.lines)
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         self._stream.write(up + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J")
