@@ -77,15 +77,16 @@ def run(orders: int) -> dict[str, object]:
             if not sample.stolen:
                 quiet.append(taken[-1])
     first_us, last_us = samples[0].at_us, samples[-1].at_us
-    polls = dict.fromkeys((*HEALTHY, DEAD), 0)
-    for f in frames:
-        if f["function"] == READ_WORDS and first_us <= f["first_byte_us"] < last_us:
-            polls[f["unit"]] += 1
-    per_s = {unit: round(n / (last_us - first_us) * 1e6, 3) for unit, n in polls.items()}
+    meanwhile = [f for f in frames if first_us <= f["first_byte_us"] < last_us]
+    seconds = (last_us - first_us) / 1e6
+    polls = {unit: round(sum(f["unit"] == unit and f["function"] == READ_WORDS for f in meanwhile) / seconds, 3)
+             for unit in HEALTHY}
+    probes = sum(f["unit"] == DEAD for f in meanwhile)
     return {"orders": len(samples), "missing": missing, "twice": twice,
             "finished": sum(s.id in finished for s in samples), "writes": sum(map(len, writes.values())),
             "order_to_wire_ms": measure.summary(taken, 1), "steal_free_ms": measure.summary(quiet, 1),
-            "polls_per_s": per_s, "healthy_polls": min(per_s[unit] for unit in HEALTHY),
+            "polls_per_s": polls, "healthy_polls": min(polls.values()),
+            "dead_probes_per_s": round(probes / seconds, 3),
             "sirend_cpu_share": round(cpu / elapsed, 3), "load": round(rig.load(), 2)}
 
 

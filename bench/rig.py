@@ -40,7 +40,7 @@ DEMO = ROOT / "configs" / "demo"
 class Rig:
     """Everything runs inside `with`. `receipts` is what the gateway answered, `frames` what it put on the lines."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, nice: int = 0) -> None:
         bench = Path(__file__).parent
         self.site = Site(bench / f"{name}_site.toml")
         self.gateway = self.site.file.with_name(f"{name}_gateway.toml")
@@ -49,6 +49,7 @@ class Rig:
         self._port = measure.free_port()
         self._key = keys.load_key(DEMO / "keys" / "operator-1.jwk")
         self._digest = signals.load([bench / "signals.toml"]).digest(SIGNAL)
+        self._nice = nice
         self._sequence = 0
         self._stack = ExitStack()
         self._log: TextIO | None = None
@@ -79,7 +80,8 @@ class Rig:
     def start_sirend(self) -> tuple["subprocess.Popen[bytes]", float]:
         """Start it as systemd would; the process, and seconds from there to READY=1."""
         settings = [f"mqtt.port={self._port}", f"trust.list={DEMO / 'trust.json'}"]
-        command = [sys.executable, "-m", "controller.daemon", "run", str(self.gateway)]
+        command = ["nice", "-n", str(self._nice)] if self._nice else []
+        command += [sys.executable, "-m", "controller.daemon", "run", str(self.gateway)]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
             place = self.site.folder / "notify"
             place.unlink(missing_ok=True)
