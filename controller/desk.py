@@ -17,8 +17,6 @@ from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
 from firmware_bridge.machine import S
 
-VERBS = frozenset({"status", "read", "watch"})
-
 
 def answer(client: int, body: dict[str, Any], last: bool = True) -> Publish:
     payload = json.dumps(body | {"last": last}, ensure_ascii=False, default=str).encode()

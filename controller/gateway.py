@@ -72,6 +72,8 @@ SHOW_US = 1 * S
 """How often a device's readings are shown to the session; it tells them on by exception."""
 READS_LIMIT = 16
 """Technicians' reads under way at once."""
+TO_ORDERS = frozenset({"order", "stop", "activate", "quiet-test"})
+"""What a technician asks that does something; the rest are looks."""
 
 Effect = Send | Reopen | Append | Publish
 
@@ -194,10 +196,10 @@ class Gateway:
                     work.extend(self._watched(what))
                 # To orders.
                 case Ask(client, _, _, verb, args) as what:
-                    if verb in desk.VERBS:
-                        work.extend(self._desk(now_us, client, verb, args))
-                    else:
+                    if verb in TO_ORDERS:
                         tell(self.orders, what)
+                    else:
+                        work.extend(self._desk(now_us, client, verb, args))
                 case Arrived(topic) as what:
                     tell(self.session if topic.endswith("/again") else self.orders, what)
                 case Gone(client) as what:
@@ -325,9 +327,11 @@ class Gateway:
                 read = ReadNow(device.id, tuple(points), next(self._tokens))
                 self._reads[read.token] = client, read
                 return [read]
-            case _:
+            case "status":
                 return [desk.status(client, now_us, self.config, self.clock, self.session, self.buses, self.devices,
                                     self._last)]
+            case _:
+                return [desk.refusal(client, "没有此命令 / no such verb")]
 
     def _read_answer(self, now_us: int, what: Ended) -> Publish:
         client, read = self._reads.pop(what.token)

@@ -350,9 +350,7 @@ class Orders:
         if event.verb == "order":
             text = str(event.args.get("text") or "?")
             self._arrived(Arrived("", text.encode(errors="replace"), client=event.client))
-            return
         if event.verb not in ("stop", "activate", "quiet-test"):
-            self._out.append(answers.line(event.client, True, error="没有此命令 / no such verb"))
             return
         accept = self._site.asked(event, self._wall.text, self._wall.us)
         if isinstance(accept, Accept) and accept.action is Action.STOP:
