@@ -16,6 +16,7 @@ from controller.session import Session
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
 from firmware_bridge.machine import S
+from firmware_bridge.monitor import BUCKETS_MS
 
 
 def answer(client: int, body: dict[str, Any], last: bool = True) -> Publish:
@@ -67,6 +68,22 @@ def readings(client: int, now_us: int, device: Device, points: Iterable[str], wr
     return answer(client, {"device": device.id, "points": rows} | ({"error": wrong} if wrong else {}))
 
 
+def bus(client: int, now_us: int, one: Bus) -> Publish:
+    """One line: what it counted, each unit's standing and turnarounds, its last frames in hex and in words."""
+    monitor = one.monitor
+    return answer(client, {
+        "bus": one.id,
+        "figures": figures(one),
+        "units": _units(one),
+        "turnaround_ms": {"up_to": BUCKETS_MS, "answers": {str(u): n for u, n in sorted(monitor.turnarounds.items())}},
+        "frames": [
+            {"ago_s": round((now_us - seen.at_us) / S, 3), "ours": seen.ours, "hex": seen.data.hex(" "),
+             "words": monitor.words(seen)}
+            for seen in monitor.frames
+        ],
+    })
+
+
 def line(client: int, what: Progress | Notice | Changed) -> Publish:
     """One line of the running log."""
     said = {key: value for key, value in asdict(what).items() if value not in (None, "", (), {})}
@@ -78,7 +95,7 @@ def line(client: int, what: Progress | Notice | Changed) -> Publish:
 def figures(bus: Bus) -> dict[str, float | int | str]:
     """How a bus does: its state and what it has counted since start."""
     c = bus.counters
-    return {"state": bus.state.value, "waiting": bus.waiting, "sent": c.sent, "answered": c.answered,
+    return {"state": bus.state.value, "waiting": len(bus.queue), "sent": c.sent, "answered": c.answered,
             "silent": c.silent, "garbled": c.garbled, "foreign": c.foreign, "late": c.late,
             "preempted": c.preempted, "busy_s": round(c.busy_us / S, 3)}
 

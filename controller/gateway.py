@@ -312,6 +312,11 @@ class Gateway:
             case "watch":
                 self._watchers.add(client)
                 return []
+            case "bus":
+                line = self.buses.get(str(args.get("bus", "")))
+                if line is None:
+                    return [desk.refusal(client, f"没有此线路 / no such line; lines: {', '.join(self.buses)}")]
+                return [desk.bus(client, now_us, line)]
             case "read":
                 device = self.devices.get(str(args.get("device", "")))
                 if device is None:

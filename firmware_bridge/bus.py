@@ -41,6 +41,7 @@ from firmware_bridge.event import (
 from firmware_bridge.flight import Counters, Flight
 from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import MS, S, Woken, earliest
+from firmware_bridge.monitor import Monitor
 from firmware_bridge.queue import Queue
 from firmware_bridge.unit import Standing, Unit, silent_since_us
 
@@ -50,8 +51,6 @@ RECALL_READ_US = 1 * MS
 RECALL_WRITE_US = 20 * MS
 """A prepared frame nearer than this to its instant may be on its way by the time the link hears of it, and is not
 recalled. A read that goes out twice costs time; a write must not."""
-QUEUE_LIMIT = 256
-"""Transactions waiting on one bus. A gateway has tens of points; more waiting means nobody is served."""
 GARBLED_US = 50 * MS
 """After as many octets as the answer has, and this much silence, no answer is in them (USB adapters chunk by 16 ms)."""
 PROBE_SHARE = 10
@@ -115,8 +114,9 @@ class Bus:
         self.counters = Counters()
         self.units: dict[int, Unit] = {}
         self._framing = Tcp() if baud is None else Rtu(baud, char_bits)
+        self.monitor = Monitor(self._framing)
         self._in_flight = in_flight
-        self._queue = Queue()
+        self.queue = Queue()
         self._flights: dict[int, Flight] = {}
         self._free_us = 0
         self._wake_us: int | None = None
@@ -127,11 +127,6 @@ class Bus:
     @property
     def deadline(self) -> int | None:
         return earliest(self._wake_us, *(f.give_up_us for f in self._flights.values()))
-
-    @property
-    def waiting(self) -> int:
-        """Transactions in the queue, edges included."""
-        return len(self._queue)
 
     def handle(self, now_us: int, event: BusEvent) -> list[BusEffect]:
         self._out = []
@@ -156,6 +151,7 @@ class Bus:
             self._give_up(now_us)
             self._pump(now_us)
             self._reopen_if_all_silent(now_us)
+        self.monitor.note(now_us, event, self._out)
         return self._out
 
     # What comes in.
@@ -163,13 +159,13 @@ class Bus:
     def _submit(self, now_us: int, txn: Transaction) -> None:
         if self.state is State.DOWN:
             self._finish(txn, LinkLost("link down"))
-        elif self.waiting >= QUEUE_LIMIT and txn.priority is not Priority.STOP:
-            self._finish(txn, Skipped("queue full"))
-        elif not self._queue.put(now_us, txn) and txn.priority <= Priority.ORDER:
+        elif (why := self.queue.refuses(txn)) is not None:
+            self._finish(txn, Skipped(why))
+        elif not self.queue.put(now_us, txn) and txn.priority <= Priority.ORDER:
             self._make_way(now_us, txn.priority)
 
     def _withdraw(self, now_us: int, owner: str, id: int) -> None:
-        txn = self._queue.withdraw(owner, id)
+        txn = self.queue.withdraw(owner, id)
         if txn is not None:
             self._finish(txn, Withdrawn())
             return
@@ -276,7 +272,7 @@ class Bus:
             # A trigger that is recalled may yet have left; it is not sent again.
             if txn.repeatable and self._recall(now_us, flight):
                 if not flight.sentinel:
-                    self._queue.put_back(now_us, txn)
+                    self.queue.put_back(now_us, txn)
             elif txn.priority >= Priority.READ_BACK and not self._framing.begun:
                 give_up = max(now_us + 1, flight.asked_us + self._usual_us(txn))
                 if give_up < flight.give_up_us:
@@ -301,7 +297,7 @@ class Bus:
         self._wake_us = None
         while self.state is not State.PREPARED:
             if len(self._flights) >= self._in_flight:
-                edge_us = self._queue.edge_us
+                edge_us = self.queue.edge_us
                 if edge_us is not None and now_us < edge_us - LEAD_US:
                     self._look_again(edge_us - LEAD_US)
                 elif edge_us is not None:
@@ -313,7 +309,7 @@ class Bus:
                 return
             sentinel = self._unit(txn).sentinel(txn)
             if sentinel is None:
-                self._queue.take(txn)
+                self.queue.take(txn)
                 self._begin(now_us, txn, sentinel=False)
             else:
                 self._begin(now_us, replace(txn, owner="", request=sentinel), sentinel=True)
@@ -321,21 +317,21 @@ class Bus:
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
         # A stop waits for no edge.
-        edge_us = None if self._queue.stopping else self._queue.edge_us
+        edge_us = None if self.queue.stopping else self.queue.edge_us
         if edge_us is not None and now_us >= edge_us - LEAD_US:
-            due = [edge for edge in self._queue.edges() if not self._hopeless(now_us, edge)]
+            due = [edge for edge in self.queue.edges() if not self._hopeless(now_us, edge)]
             return min(due, key=self._absent) if due else self._choose(now_us)
         if edge_us is not None:
             self._look_again(edge_us - LEAD_US)
         absent: Transaction | None = None
-        for txn in self._queue.lanes():
+        for txn in self.queue.lanes():
             if absent is not None and txn.priority is not absent.priority:
                 return absent
             if self._hopeless(now_us, txn):
                 continue
             ready_us = self._ready_us(now_us, txn)
             if ready_us is None:
-                self._queue.take(txn)
+                self.queue.take(txn)
                 self._finish(txn, Skipped("unit silent"))
                 continue
             crowds = edge_us is not None and max(now_us, self._free_us) + self._cost_us(txn) > edge_us
@@ -391,7 +387,7 @@ class Bus:
         """Whether the last instant of a waiting transaction has passed; then it ends here."""
         if txn.expires_us is None or now_us <= txn.expires_us:
             return False
-        self._queue.take(txn)
+        self.queue.take(txn)
         self._finish(txn, Expired())
         return True
 
@@ -421,7 +417,7 @@ class Bus:
         for flight in flights.values():
             if not flight.sentinel:
                 self._finish(flight.transaction, LinkLost(why), flight.sent_us if now_us >= flight.sent_us else None)
-        for txn in self._queue.drain():
+        for txn in self.queue.drain():
             self._finish(txn, LinkLost(why))
         self._framing.clear()
         self._wake_us = None

@@ -19,7 +19,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 WORDS = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2}
 _FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
-_RANGE = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF), "u32": (0, 2**32 - 1), "s32": (-(2**31), 2**31 - 1)}
 _ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
 
 
@@ -44,6 +43,8 @@ class PointSpec(Document):
     type: Literal["bool", "u16", "s16", "u32", "s32", "f32"] | None = None
     words: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
     bit: Annotated[int, Field(ge=0, le=15)] | None = None
+    bits: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many bits of the register the value has, from `bit` up: 8 for one byte of two."""
     inverted: bool = False
     """True where 0 on the wire means yes (name every bit with its polarity: mixed ones occur in one frame)."""
     scale: float = 1.0
@@ -104,9 +105,9 @@ class Point:
         self.name = base if channel is None else f"{base}_{channel}"
         self.table = Table(table)
         bits = self.table in {Table.COIL, Table.DISCRETE}
-        self.type = spec.type or ("bool" if bits or spec.bit is not None else "u16")
+        self.type = spec.type or ("bool" if bits or (spec.bit is not None and spec.bits == 1) else "u16")
         self.width = 1 if bits or self.type == "bool" else WORDS[self.type]
-        # Several channels as bits of one register share its address; else they lie `stride` apart.
+        # Several channels as parts of one register share its address; else they lie `stride` apart.
         step = 0 if channel is None or spec.bit is not None else (channel - 1) * spec.stride * self.width
         self.address = int(address, 0) + step
         self.spec = spec
@@ -116,9 +117,23 @@ class Point:
 
     @property
     def bit(self) -> int | None:
+        """The lowest bit of the register that is this value's; None when the register is its alone."""
         if self.spec.bit is None:
             return None
-        return self.spec.bit + (0 if self.channel is None else self.channel - 1)
+        return self.spec.bit + (0 if self.channel is None else (self.channel - 1) * self.spec.bits)
+
+    @property
+    def mask(self) -> int:
+        """The bits of a value that is part of a register, not yet shifted to `bit`."""
+        return (1 << self.spec.bits) - 1
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The least and the greatest number that the wire can carry; None for a bool or a float."""
+        if self.type in {"bool", "f32"}:
+            return None
+        bits = 16 * self.width if self.bit is None else self.spec.bits
+        return (-(1 << bits - 1), (1 << bits - 1) - 1) if self.type.startswith("s") else (0, (1 << bits) - 1)
 
     def decode(self, words: tuple[int, ...], factor: float = 1.0) -> Value:
         """The value that these raw bits or registers mean, in the point's unit."""
@@ -140,7 +155,9 @@ class Point:
         if self.table in {Table.COIL, Table.DISCRETE}:
             return words[0]
         if self.bit is not None:
-            return words[0] >> self.bit & 1
+            part = words[0] >> self.bit & self.mask
+            span = self.span
+            return part - self.mask - 1 if span is not None and part > span[1] else part
         if self.type == "bool":
             return words[0]
         data = self._ordered(b"".join(w.to_bytes(2, "big") for w in words))
@@ -154,8 +171,9 @@ class Point:
         raw = self.raw(words)
         if not math.isfinite(raw):
             return True
-        signed = isinstance(raw, int) and raw < 0
-        return raw in self.spec.invalid or (signed and int(raw) + (1 << 16 * self.width) in self.spec.invalid)
+        if raw < 0 and self.span is not None and int(raw) - 2 * self.span[0] in self.spec.invalid:
+            return True
+        return raw in self.spec.invalid
 
     def _ordered(self, data: bytes) -> bytes:
         """Two or four bytes from wire order to big-endian, and back: each order is its own inverse."""
@@ -188,9 +206,13 @@ class Point:
         else:
             # Rounded down, so that a lease is never longer than was asked for; but 0.3 / 0.1 is 3, not 2.
             whole = math.floor(number + max(1e-6, abs(number) * 1e-12))
-            low, high = _RANGE[self.type]
+            assert self.span is not None, "neither bool nor float"
+            low, high = self.span
             if not low <= whole <= high:
-                raise ValueError(f"{self.name}: {value!r} does not fit {self.type}")
+                kind = self.type if self.bit is None else f"{self.spec.bits} bits of a register"
+                raise ValueError(f"{self.name}: {value!r} does not fit {kind}")
+            if self.bit is not None:
+                return (whole & self.mask,)
             data = whole.to_bytes(2 * self.width, "big", signed=whole < 0)
             number = whole
         if self.spec.write and not isinstance(value, str):

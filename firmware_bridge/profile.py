@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from firmware_bridge import document
+from firmware_bridge import document, shape
 from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.event import Table
@@ -227,7 +227,7 @@ def load(path: Path) -> Profile:
     file = str(path)
     spec = document.check(ProfileSpec, document.parse(document.read_text(path), file), file)
     profile = Profile(path.stem, file, spec)
-    problems = list(_cross_check(profile))
+    problems = [*_cross_check(profile), *shape.problems(file, profile.points.values())]
     if problems:
         raise BadDocument(problems)
     return profile
@@ -313,10 +313,15 @@ def _cross_check(profile: Profile) -> list[Problem]:
         if point.bit is not None:
             if table in {Table.COIL, Table.DISCRETE}:
                 problem(f"{key}.bit", point.bit, "a coil or discrete input is one bit already; drop `bit`")
-            if point.bit + (point.channels or 1) > 16:
-                problem(f"{key}.channels", point.channels, "a register has 16 bits; make a second point for the rest")
+            if point.bit + point.bits * (point.channels or 1) > 16:
+                at = "bits" if point.channels is None else "channels"
+                problem(f"{key}.{at}", getattr(point, at), "a register has 16 bits; make a second point for the rest")
             if point.write:
-                problem(f"{key}.write", point.write, "one bit of a register cannot be written alone; drop `write`")
+                problem(f"{key}.write", point.write, "a part of a register cannot be written alone; drop `write`")
+            if point.type not in ({None, "bool"} if point.bits == 1 else {None, "u16", "s16"}):
+                problem(f"{key}.type", point.type, "one bit is a bool, several are u16 or s16; drop `type` or say so")
+        elif point.bits != 1:
+            problem(f"{key}.bits", point.bits, "say with `bit` where they begin")
         end = max(p.address + p.width for p in profile.points.values() if p.base == name)
         if end > 0x10000:
             problem(f"{key}.at", point.at, "reaches beyond address 65535; addresses are 0-based, without the 4xxxx")

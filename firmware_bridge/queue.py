@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 from firmware_bridge.event import Priority, Transaction
 
+LIMIT = 256
+"""Transactions waiting on one bus. A gateway has tens of points; more waiting means nobody is served."""
+
 
 class Queue:
     """Transactions in the order in which a bus should try them."""
@@ -18,6 +21,15 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._edges) + sum(map(len, self._lanes.values()))
+
+    def refuses(self, txn: Transaction) -> str | None:
+        """Why one more cannot wait; None when it can. A stop always can."""
+        if len(self) >= LIMIT and txn.priority is not Priority.STOP:
+            return "queue full"
+        polls = self._lanes[Priority.POLL] if txn.priority is Priority.POLL else ()
+        if any((p.owner, p.unit, p.request) == (txn.owner, txn.unit, txn.request) for p in polls):
+            return "an equal poll waits"
+        return None
 
     @property
     def stopping(self) -> bool:

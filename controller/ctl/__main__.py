@@ -9,11 +9,11 @@ import json
 import sys
 from typing import Any
 
-from controller.ctl import activate, door, order, quiet_test, read, status, stop, watch
+from controller.ctl import activate, bus, door, order, quiet_test, read, status, stop, watch
 
 COMMANDS = {
-    "status": status, "read": read, "watch": watch, "activate": activate, "stop": stop, "quiet-test": quiet_test,
-    "order": order,
+    "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "stop": stop,
+    "quiet-test": quiet_test, "order": order,
 }
 
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 def _run(args: argparse.Namespace) -> int:
     module = COMMANDS[args.command]
     verb, question = module.question(args)
-    patience_s = door.ANSWER_S if args.command in {"status", "read"} else None
+    patience_s = door.ANSWER_S if args.command in {"status", "read", "bus"} else None
     last: dict[str, Any] = {}
     for last in door.ask(door.place(args.socket), verb, question, patience_s):
         if args.json:

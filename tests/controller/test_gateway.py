@@ -246,6 +246,10 @@ def test_a_technician_looks_reads_and_stops(city: City) -> None:
     level = ask("read", device="gauge-1")[-1]
     assert {row["quality"] for row in level["points"]} == {"good"}  # type: ignore[union-attr, index]
     assert "error" in ask("read", device="nothing")[-1]
+    line = ask("bus", bus="line-1")[-1]
+    assert line["units"].keys() == {"1", "2", "3", "4"}  # type: ignore[attr-defined]
+    assert all(frame["words"] for frame in line["frames"])  # type: ignore[attr-defined]
+    assert "error" in ask("bus", bus="nothing")[-1]
     assert ask("activate", siren="s-101")[-1]["stage"] == "rejected"
     city.order(area="41/01/05", name="all-clear")
     city.world.run(10)

@@ -66,9 +66,10 @@ def test_a_read_takes_its_wire_time_and_its_turnaround() -> None:
 def test_frames_are_apart_by_three_and_a_half_characters() -> None:
     wire = line(u1=Slave(), u2=Slave())
     for n in range(20):
-        wire.submit(1 + n % 2, TEN, Priority.POLL)
+        wire.submit(1 + n % 2, Read(Table.HOLDING, n, 10), Priority.POLL)
     wire.run(5 * S)
     assert wire.collisions == 0
+    assert len(wire.sends) == 20
     ends = [at for at, _ in wire.finished]
     starts = [at for at, _ in wire.sends]
     assert all(start - end >= SILENCE_US for start, end in zip(starts[1:], ends, strict=False))
@@ -317,12 +318,32 @@ def test_a_tcp_stream_that_lost_its_place_is_opened_anew() -> None:
 
 def test_queues_are_bounded_but_not_for_a_stop() -> None:
     wire = line(u1=Slave())
-    for _ in range(300):
-        wire.submit(1, TEN, Priority.POLL)
+    for n in range(300):
+        wire.submit(1, Read(Table.HOLDING, n, 1), Priority.POLL)
     assert Skipped("queue full") in outcomes(wire)
     wire.submit(1, OFF, Priority.STOP)
     wire.run(wire.now_us + S)
     assert any(f.transaction.request == OFF and f.outcome == Reply((0,)) for _, f in wire.finished)
+
+
+def test_equal_polls_wait_once() -> None:
+    wire = line(u1=Slave())
+    for _ in range(5):
+        wire.submit(1, TEN, Priority.POLL)
+    wire.run(wire.now_us + S)
+    # One was on the wire, one waited; the rest said so.
+    assert Counter(outcomes(wire)) == {Reply((0,) * 10): 2, Skipped("an equal poll waits"): 3}
+
+
+def test_a_technician_sees_what_was_on_the_line() -> None:
+    wire = line(u1=Slave(turnaround_us=15 * MS), u9=Slave(dead=True))
+    wire.submit(1, TEN, Priority.POLL)
+    wire.submit(9, ON, Priority.ORDER)
+    wire.run(wire.now_us + S)
+    monitor = wire.bus.monitor
+    assert [monitor.words(seen) for seen in monitor.frames] == [
+        "unit 1: reads holding 0, 10 of them", "unit 1: answers function 03", "unit 9: writes coil 3 = 1"]
+    assert monitor.turnarounds == {1: [0, 0, 0, 1, 0, 0, 0, 0, 0]}
 
 
 KINDS = ("dropped", "garbled", "short", "late", "doubled", "foreign", "noise", "misplaced")
@@ -436,7 +457,7 @@ def test_every_transaction_ends_once(steps: list[tuple[str, int]], seed: int) ->
     assert sorted(f.transaction.id for _, f in wire.finished) == sorted(t.id for t in sent)
     triggers = [t for t in sent if t.request == ON]
     assert sum(r == ON for s in wire.slaves.values() for _, r in s.requests) <= len(triggers)
-    assert wire.bus.waiting == 0
+    assert len(wire.bus.queue) == 0
     assert wire.bus.state is State.IDLE
 
 

@@ -279,7 +279,7 @@ async def test_tcp_refused_is_tried_again_until_it_answers() -> None:
             await reader.read(100)
             writer.close()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
+        async with await asyncio.start_server(serve, "127.0.0.1", port):
             await events.up()
             link.send(b"ask")
             assert await asyncio.wait_for(heard.get(), PATIENCE_S) == b"ask"

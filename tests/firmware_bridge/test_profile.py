@@ -75,6 +75,28 @@ def test_a_bit_is_its_bit_of_the_register(word: int, bit: int, inverted: bool) -
     assert point(bit=bit, inverted=inverted).decode((word,)) is (bool(word & (1 << bit)) != inverted)
 
 
+@given(st.data(), st.integers(1, 16), st.sampled_from(["u16", "s16"]))
+def test_a_part_of_a_register_is_its_bits_and_their_sign(data: st.DataObject, bits: int, type_: str) -> None:
+    one = point(bit=data.draw(st.integers(0, 16 - bits)), bits=bits, type=type_)
+    assert one.span is not None
+    assert one.bit is not None
+    value = data.draw(st.integers(*one.span))
+    others = data.draw(st.integers(0, 0xFFFF)) & ~(one.mask << one.bit)
+    assert one.decode((others | one.encode(value)[0] << one.bit,)) == value
+
+
+def test_a_clock_that_is_packed_in_bytes_and_two_temperatures_in_one_register() -> None:
+    # EPEver's clock: seconds and minutes at 9013, hours and days at 9014, low byte first.
+    minute, hour = point("holding:0x9013", bit=8, bits=8), point("holding:0x9014", bit=0, bits=8)
+    assert (minute.decode((0x2D1E,)), hour.decode((0x1607,))) == (45, 7)
+    # Renogy: the controller's in the high byte, the battery's in the low one, each with its sign.
+    inside, battery = (point("holding:0x0103", bit=b, bits=8, type="s16") for b in (8, 0))
+    assert (inside.decode((0x19F6,)), battery.decode((0x19F6,))) == (25, -10)
+    assert point(bit=0, bits=8, type="s16", invalid=[0xFF]).is_invalid((0x12FF,))
+    with pytest.raises(ValueError, match="does not fit 8 bits"):
+        battery.encode(128)
+
+
 @given(st.sampled_from(["u16", "s16", "u32", "s32"]), st.integers(-(2**34), 2**34))
 def test_what_does_not_fit_is_refused_and_never_wrapped(type_: str, value: int) -> None:
     low, high = RANGES[type_]
@@ -157,6 +179,7 @@ def test_channels_lie_a_stride_apart_or_are_bits_of_one_register(tmp_path: Path)
     profile = made(
         tmp_path,
         "channels = 3\n[points]\n"
+        'd = { at = "holding:40", bit = 1, bits = 4, channels = 3 }\n'
         'a = { at = "holding:10", type = "f32", channels = 3, stride = 2 }\n'
         'b = { at = "holding:30", bit = 4, channels = 3 }\n'
         'c = { at = "coil:0x10", channels = 3 }\n',
@@ -164,6 +187,7 @@ def test_channels_lie_a_stride_apart_or_are_bits_of_one_register(tmp_path: Path)
     assert [profile.point("a", n).address for n in (1, 2, 3)] == [10, 14, 18]
     assert [profile.point("b", n).address for n in (1, 2, 3)] == [30, 30, 30]
     assert [profile.point("b", n).bit for n in (1, 2, 3)] == [4, 5, 6]
+    assert [(profile.point("d", n).address, profile.point("d", n).bit) for n in (1, 2, 3)] == [(40, 1), (40, 5), (40, 9)]
     assert profile.point("c", 3).address == 0x12
     assert profile.point("c_2") is profile.point("c", 2)
     with pytest.raises(KeyError):
@@ -192,6 +216,10 @@ POINTS = '[points]\non = { at = "coil:0", write = "level" }\nshut = { at = "puls
         ('[points]\na = { at = "coil:0", bit = 1 }', "points.a.bit", "drop `bit`"),
         ('[points]\na = { at = "holding:0", bit = 1, write = "level" }', "points.a.write", "alone"),
         ('[points]\na = { at = "holding:0", bit = 10, channels = 8 }', "points.a.channels", "16 bits"),
+        ('[points]\na = { at = "holding:0", bit = 9, bits = 8 }', "points.a.bits", "16 bits"),
+        ('[points]\na = { at = "holding:0", bits = 8 }', "points.a.bits", "say with `bit`"),
+        ('[points]\na = { at = "holding:0", bit = 0, bits = 8, type = "f32" }', "points.a.type", "u16 or s16"),
+        ('[points]\na = { at = "holding:0", bit = 3, type = "u16" }', "points.a.type", "one bit is a bool"),
         ('[points]\na = { at = "holding:0", decimals_from = "b" }', "points.a.decimals_from", "no such point"),
         (POINTS + 'a = { at = "holding:0", decimals_from = "shut" }', "points.a.decimals_from", "cannot be read"),
         ('[points]\na = { at = "holding:0", decimals_from = "a" }', "points.a", "circle"),
@@ -226,6 +254,52 @@ def test_what_is_wrong_is_told_with_key_and_remedy(tmp_path: Path, text: str, ke
     assert any(said in str(p) for p in matching), found
 
 
+# What no profile may be able to write.
+
+PULSE = 'write = "level", readable = false'
+
+
+@pytest.mark.parametrize(
+    ("points", "key", "said"),
+    [
+        ('a = { at = "coil:0xFF", write = "level" }', "points.a.at", "all relays at once"),
+        ('a = { at = "coil:0xF8", write = "level", channels = 8 }', "points.a.at", "all relays at once"),
+        (f'a = {{ at = "pulse:255", high = 9, {PULSE} }}', "points.a.at", "all relays at once"),
+        (f'a = {{ at = "pulse:0x200", scale = 0.1, {PULSE} }}', "points.a.high", "0x5500 (flip) and 0xFF00"),
+        (f'a = {{ at = "pulse:0x200", scale = 0.1, high = 2176, {PULSE} }}', "points.a.high", "a flip or a latched ON"),
+        (f'a = {{ at = "pulse:0x200", scale = -0.1, low = -6553, high = -1, {PULSE} }}', "points.a.high", "a flip"),
+        (f'a = {{ at = "pulse:0", values = {{ other = 0x5500 }}, {PULSE} }}', "points.a.high", "a flip"),
+        ('a = { at = "holding:1", write = "trigger", values = { on = 0x100, toggle = 0x300 } }', "points.a.values",
+         "a repeat undoes it"),
+        ('a = { at = "holding:1", write = "trigger", values = { flip_over = 3 } }', "points.a.values", "leave it out"),
+        ('a = { at = "holding:1", write = "level" }\nb = { at = "holding:1", write = "trigger" }', "points.b.at",
+         "a is written at holding:1 too"),
+        ('a = { at = "holding:1", write = "level", type = "u32" }\nb = { at = "holding:2", write = "level" }',
+         "points.b.at", "a is written at holding:1 too"),
+        ('a = { at = "holding:0", write = "level", channels = 4 }\nb = { at = "holding:3", write = "level" }',
+         "points.b.at", "a_4 is written at holding:3 too"),
+        (f'a = {{ at = "coil:0", write = "level" }}\nb = {{ at = "pulse:0", high = 9, {PULSE} }}', "points.b.at",
+         "a is written at coil:0 too"),
+    ],
+)
+def test_what_no_action_may_ever_send_is_refused_at_the_point(tmp_path: Path, points: str, key: str, said: str) -> None:
+    (found,) = problems(tmp_path, f"[points]\n{points}\n")
+    assert found.key == key
+    assert said in found.remedy
+    assert found.file.endswith("made.toml")
+
+
+def test_what_is_only_read_may_lie_over_what_is_written(tmp_path: Path) -> None:
+    profile = made(
+        tmp_path,
+        '[points]\na = { at = "holding:1", write = "level", readable = false, values = { on = 0x100, off = 0x200 } }\n'
+        'b = { at = "holding:1", type = "bool" }\nc = { at = "holding:2", type = "f32" }\n'
+        'all = { at = "coil:0xFF" }\ntoggle = { at = "holding:3", bit = 2, bits = 2 }\n'
+        f'p = {{ at = "pulse:0x200", scale = 0.1, high = 2175.9, {PULSE} }}\n',
+    )
+    assert len(profile.points) == 6
+
+
 def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(HEAD + '[points]\nx = { at = "coil:0", polls = 1 }\ny = { at = "coil" }')
     (tmp_path / "b.toml").write_text("make = \nmodel = 5")
@@ -246,7 +320,7 @@ def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", load_all(FOLDER).values(), ids=lambda p: p.id)
 def test_every_profile_of_the_project_loads_and_its_points_have_one_place_each(profile: Profile) -> None:
-    places = [(p.table, p.address, p.bit) for p in profile.points.values()]
+    places = [(p.table, p.address, p.bit, p.spec.readable) for p in profile.points.values()]
     assert len(set(places)) == len(places), "two points at one place"
     for one in profile.points.values():
         for name, code in one.spec.values.items():

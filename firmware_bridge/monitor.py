@@ -1,0 +1,93 @@
+"""What a technician may know of a line: its last frames, and how long each unit takes to answer.
+
+It looks on as events go in and effects come out, and decides nothing. A frame is kept as it was on the wire; what it
+says in words is worked out only when somebody asks.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from firmware_bridge import modbus
+from firmware_bridge.errors import Malformed
+from firmware_bridge.event import (
+    BusEffect,
+    BusEvent,
+    Finished,
+    Read,
+    Received,
+    Refused,
+    Reply,
+    Request,
+    Send,
+    Table,
+)
+from firmware_bridge.framing import Rtu, Tcp
+
+FRAMES_LIMIT = 64
+"""Frames kept of a line: a few seconds at 9600 baud, enough to see one exchange and what was around it."""
+BUCKETS_MS = (2, 5, 10, 20, 50, 100, 200, 500)
+"""Upper ends of the turnaround histogram's buckets; one more holds what took longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Octets that left (`ours`) or came, and when. `at_us` of what left is its ordered instant where it has one."""
+
+    at_us: int
+    ours: bool
+    data: bytes
+
+
+class Monitor:
+    """Looks on at one bus."""
+
+    def __init__(self, framing: Rtu | Tcp) -> None:
+        self.frames: deque[Seen] = deque(maxlen=FRAMES_LIMIT)
+        self.turnarounds: dict[int, list[int]] = {}
+        """Unit -> how many answers fell into each bucket of BUCKETS_MS and beyond."""
+        self._framing = framing
+
+    def note(self, now_us: int, event: BusEvent, effects: Sequence[BusEffect]) -> None:
+        if isinstance(event, Received):
+            self.frames.append(Seen(now_us, False, event.data))
+        for effect in effects:
+            match effect:
+                case Send(_, data, at_us) if data:
+                    self.frames.append(Seen(at_us or now_us, True, data))
+                case Finished(_, transaction, Reply() | Refused() as answer, int(sent_us)):
+                    request = modbus.request_pdu(transaction.request)
+                    reply = 2 if isinstance(answer, Refused) else modbus.reply_length(transaction.request)
+                    wire_us = self._framing.time_us(len(request)) + self._framing.time_us(reply)
+                    turnaround_ms = (now_us - sent_us - wire_us) / 1000
+                    counts = self.turnarounds.setdefault(transaction.unit, [0] * (len(BUCKETS_MS) + 1))
+                    counts[sum(turnaround_ms > top for top in BUCKETS_MS)] += 1
+                case _:
+                    pass
+
+    def words(self, seen: Seen) -> str:
+        """One frame for people."""
+        tcp = isinstance(self._framing, Tcp)
+        try:
+            if seen.ours:
+                cut = modbus.mbap_split(seen.data) if tcp else None
+                unit, pdu = (cut[1], cut[2]) if cut else (seen.data[0], seen.data[1:-2])
+                return f"unit {unit}: {said(modbus.parse_request(pdu))}"
+            frames = Tcp().feed(seen.data) if tcp else [(0, u, p) for u, p in modbus.rtu_replies(seen.data)[0]]
+        except (Malformed, IndexError):
+            frames = []
+        answers = []
+        for _, unit, pdu in frames:
+            if pdu[0] & 0x80:
+                answers.append(f"unit {unit}: refuses, {modbus.EXCEPTIONS.get(pdu[1], 'exception')} ({pdu[1]})")
+            else:
+                answers.append(f"unit {unit}: answers function {pdu[0]:02d}")
+        return "; ".join(answers) or "part of a frame, or noise"
+
+
+def said(request: Request) -> str:
+    """`reads holding 256, 2 of them`"""
+    if isinstance(request, Read):
+        return f"reads {request.table} {request.address}, {request.count} of them"
+    what = "pulse of" if request.table is Table.PULSE else "writes"
+    return f"{what} {request.table} {request.address} = {', '.join(map(str, request.values))}"
