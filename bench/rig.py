@@ -40,9 +40,10 @@ DEMO = ROOT / "configs" / "demo"
 class Rig:
     """Everything runs inside `with`. `receipts` is what the gateway answered, `frames` what it put on the lines."""
 
-    def __init__(self, name: str, nice: int = 0) -> None:
+    def __init__(self, name: str, nice: int = 0, settings: list[str] | None = None) -> None:
+        """`settings` change the site: what `siren-sim serve --set` takes."""
         bench = Path(__file__).parent
-        self.site = Site(bench / f"{name}_site.toml")
+        self.site = Site(bench / f"{name}_site.toml", settings)
         self.gateway = self.site.file.with_name(f"{name}_gateway.toml")
         self.receipts: list[Receipt] = []
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="bench", protocol=paho.MQTTv311)
@@ -58,7 +59,7 @@ class Rig:
         with ExitStack() as stack:
             stack.enter_context(self.site)
             self._log = stack.enter_context((self.site.folder / "log").open("a+"))
-            broker = self._start_broker()
+            broker = start_broker(self.site.folder, self._port, self._log)
             stack.callback(end, broker)
             self.client.on_connect = lambda client, *rest: client.subscribe(f"{wire.ROOT}/s/#", 1)
             self.client.on_message = self._heard
@@ -105,21 +106,6 @@ class Rig:
         self.sirend, self.ready_s = self.start_sirend()
         return self.ready_s
 
-    def _start_broker(self) -> "subprocess.Popen[bytes]":
-        found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-        if found is None:
-            raise SystemExit("bench: no mosquitto; apt-get install mosquitto")
-        file = self.site.folder / "mosquitto.conf"
-        file.write_text(f"listener {self._port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        process = subprocess.Popen([found, "-c", str(file)], stdout=self._log, stderr=self._log)
-        until = time.monotonic() + READY_S
-        while time.monotonic() < until:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 0.2):
-                return process
-            time.sleep(0.05)
-        end(process)
-        raise SystemExit("bench: mosquitto does not answer")
-
     def _heard(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
         if message.topic.endswith("/receipt"):
             self.receipts.append(wire.decode(Receipt, bytes(message.payload)))
@@ -143,6 +129,23 @@ class Rig:
         at_us = time.monotonic_ns() // 1000
         self.client.publish(wire.order_topic("41/01", stop=False), order, qos=1)
         return at_us
+
+
+def start_broker(folder: Path, port: int, log: TextIO | None, more: str = "") -> "subprocess.Popen[bytes]":
+    """mosquitto on this port of our own host, without a disk; `more` is added to its configuration."""
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise SystemExit("bench: no mosquitto; apt-get install mosquitto")
+    file = folder / "mosquitto.conf"
+    file.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n{more}")
+    process = subprocess.Popen([found, "-c", str(file)], stdout=log, stderr=log)
+    until = time.monotonic() + READY_S
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+            return process
+        time.sleep(0.05)
+    end(process)
+    raise SystemExit("bench: mosquitto does not answer")
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
