@@ -340,9 +340,11 @@ class _Timer:
                 ports = sorted((p for p, at in self._at_us.items() if at <= now), key=self._at_us.__getitem__)
                 for port in ports:
                     del self._at_us[port]
-                self._set()
+            # Frames first: setting the timer lets go of the interpreter, and a busy loop gives it back late.
             for port in ports:
                 port.due()
+            with self._lock:
+                self._set()
 
 
 _the_timer: _Timer | None = None
