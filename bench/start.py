@@ -26,8 +26,8 @@ STARTS = 200
 EVERY_S = 1.0
 SPREAD_S = 0.3
 """A start is off the beat by up to this much, so that it meets the polls anywhere."""
-AHEAD_S = 4.0
-"""An order is given so long before its start."""
+AHEAD_S = (3.0, 5.0)
+"""An order is given so long before its start: while others start, at any moment."""
 AROUND_S = 0.1
 """CPU steal so near to a start belongs to it."""
 SEED = 1
@@ -60,19 +60,18 @@ def wall_minus_monotonic_us() -> int:
 
 def give(here: Rig, starts: int, chance: random.Random) -> list[Sample]:
     """Give each order ahead of its start, and look at the CPU steal around each start."""
-    samples: list[Sample] = []
-    first_s = time.monotonic() + AHEAD_S + 1
+    samples = [Sample("", SIRENS[n % len(SIRENS)], 0, 0) for n in range(starts)]
+    first_s = time.monotonic() + max(AHEAD_S) + 1
     at_s = [first_s + n * EVERY_S + chance.uniform(0, SPREAD_S) for n in range(starts)]
     steal: dict[int, int] = {}
-    todo = [(at - AHEAD_S, 0, n) for n, at in enumerate(at_s)]
+    todo = [(at - chance.uniform(*AHEAD_S), 0, n) for n, at in enumerate(at_s)]
     todo += [(at - AROUND_S, 1, n) for n, at in enumerate(at_s)] + [(at + AROUND_S, 2, n) for n, at in enumerate(at_s)]
     for when_s, what, n in sorted(todo):
         time.sleep(max(0.0, when_s - time.monotonic()))
         if what == 0:
-            place = SIRENS[n % len(SIRENS)]
-            wall_us = round(at_s[n] * 1e6) + wall_minus_monotonic_us()
-            id, signed = here.order(f"s-{place[0]}{place[1]}", wall_us)
-            samples.append(Sample(id, place, wall_us, round(at_s[n] * 1e6)))
+            (board, channel), wall_us = samples[n].place, round(at_s[n] * 1e6) + wall_minus_monotonic_us()
+            samples[n].id, signed = here.order(f"s-{board}{channel}", wall_us)
+            samples[n].wall_us = wall_us
             here.publish(signed)
         elif what == 1:
             # The two clocks may have been moved against each other since the order was given.
@@ -110,7 +109,7 @@ def run(starts: int) -> dict[str, object]:
               if f["function"] == WRITE_COIL and f["word"] == ON]
     off, quiet, told, missing = [], [], [], 0
     for sample in samples:
-        near = [at for place, at in writes if place == sample.place and abs(at - sample.at_us) < AHEAD_S * 1e6]
+        near = [at for place, at in writes if place == sample.place and abs(at - sample.at_us) < min(AHEAD_S) * 1e6]
         if len(near) != 1:
             missing += 1
             continue
