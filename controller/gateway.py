@@ -176,6 +176,9 @@ class Gateway:
                 case (Edged() | Ended()) as what if what.token in self._reads:
                     if isinstance(what, Ended):
                         work.append(self._read_answer(now_us, what))
+                case Ended(device_id, _, "setup", done, why):
+                    if not done:
+                        work.append(Notice("setup-failed", device_id, why, urgent=True))
                 case (Edged() | Ended()) as what:
                     work.extend(self._to_siren(now_us, what))
                 case Took(device_id) as what:

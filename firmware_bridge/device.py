@@ -54,6 +54,13 @@ READS_LIMIT = 8
 READ_NOW_US = 5 * S
 """A ReadNow that did not reach the wire in this time is of no use to who typed it."""
 
+SETUP_US = 24 * 3600 * S
+"""How often the profile's `setup` is run again: a watchdog that somebody switched off must not stay off."""
+SETUP_RETRY_US = 60 * S
+"""After a set-up that failed: the unit works, but not as it should."""
+SETUP = -1
+"""The place of the set-up among the actions under way: beside every channel, superseded by none of them."""
+
 ILLEGAL = {2, 3}
 """Exceptions that may mean 'not as one block': illegal address, illegal value (count)."""
 GATEWAY_SILENT = {10, 11}
@@ -142,10 +149,13 @@ class Device:
         self._statics = Round(tuple(p for p in needed if not p.spec.poll_ms), STATIC_US)
         """The points that others depend on and that have no poll of their own."""
         self._rounds = self._schedule()
+        self._setup_us: int | None = None
+        """When the profile's `setup` is run next; None: the unit is not there, or has none."""
 
     @property
     def deadline(self) -> int | None:
-        return earliest(*(r.due_us for r in self._rounds), *(r.deadline for r in self._runs.values()))
+        times = [r.due_us for r in self._rounds] + [r.deadline for r in self._runs.values()]
+        return earliest(self._setup_us, *times)
 
     @property
     def readings(self) -> dict[str, Reading]:
@@ -178,8 +188,11 @@ class Device:
                     one.due_us = None
             case _:
                 pass
+        out += self._set_up(now_us)
         for run in self._runs.values():
             out += run.woken(now_us)
+        if self._setup_us is not None and any(isinstance(e, Ended) and e.token == SETUP and not e.done for e in out):
+            self._setup_us = now_us + SETUP_RETRY_US
         self._runs = {channel: run for channel, run in self._runs.items() if run.state is not RunState.OVER}
         return out + self._poll(now_us)
 
@@ -197,6 +210,15 @@ class Device:
         run = self._runs[begin.channel] = Run(begin, moves, self._requests, self.readings)
         out += run.start(now_us)
         return out
+
+    def _set_up(self, now_us: int) -> list[DeviceEffect]:
+        """Run the profile's `setup` when it is due: at the first answer, after each return, and daily."""
+        if self._setup_us is None or now_us < self._setup_us:
+            return []
+        self._setup_us = now_us + SETUP_US
+        begin = Begin(self.id, "setup", SETUP)
+        run = self._runs[SETUP] = Run(begin, resolve(self.profile, begin), self._requests, self.readings)
+        return [*run.start(now_us)]
 
     def _read_now(self, now_us: int, event: ReadNow) -> list[DeviceEffect]:
         points = self.profile.points
@@ -297,12 +319,16 @@ class Device:
             return []
         match self.state:
             case State.ONLINE:
+                if "setup" in self.profile.actions:
+                    self._setup_us = now_us
                 if before is not State.UNKNOWN and self._statics.due_us is not None:
                     self._statics.due_us = now_us
                 return [Presence(self.id, True)]
             case State.SILENT:
+                self._setup_us = None
                 return [Presence(self.id, False, why), *self._lost(now_us, NoValue.SILENT)]
             case State.UNLINKED:
+                self._setup_us = None
                 return [Presence(self.id, False, f"link down: {why}"), *self._lost(now_us, NoValue.LINK_DOWN)]
             case State.UNKNOWN:
                 return []
