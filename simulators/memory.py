@@ -16,9 +16,9 @@ from simulators.behaviour import same
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 """Exception codes (Modbus Application Protocol V1.1b3, clause 7)."""
 
-Key = tuple[Table, int]
+Key = tuple[Table, int, bool]
+"""Table, address, and whether a read shows it: some units answer with something else than was written."""
 _BITS = {Table.COIL, Table.DISCRETE}
-_SPAN = {"u16": (0, 0xFFFF), "s16": (-0x8000, 0x7FFF), "u32": (0, 2**32 - 1), "s32": (-(2**31), 2**31 - 1)}
 
 
 class Memory:
@@ -61,14 +61,14 @@ class Memory:
 
     def store(self, point: Point, value: Value) -> None:
         """`value` as the words of this point; a number beyond its type is stopped at the end of the scale."""
-        if point.type in _SPAN and not isinstance(value, str) and not point.spec.values:
+        if point.span is not None and not isinstance(value, str) and not point.spec.values:
             offset = point.spec.offset
             value = (value - offset) / self._factor(point) + offset
-            ends = [end * point.spec.scale + offset for end in _SPAN[point.type]]
+            ends = [end * point.spec.scale + offset for end in point.span]
             value = min(max(value, min(ends)), max(ends))
         words = point.encode(value)
         if point.bit is not None:
-            others = self._words[point.table, point.address] & ~(1 << point.bit)
+            others = self._words[_keys(point)[0]] & ~(point.mask << point.bit)
             words = (others | words[0] << point.bit,)
         self._words.update(zip(_keys(point), words, strict=True))
 
@@ -88,40 +88,44 @@ class Memory:
     def read(self, request: Read) -> tuple[int, ...] | int:
         """The words asked for, or an exception code."""
         line = self._profile.line
-        if not any(table is request.table for table, _ in self._at):
+        if not any(table is request.table for table, _, _ in self._at):
             return ILLEGAL_FUNCTION
         if not 1 <= request.count <= line.max_block * (16 if request.table in _BITS else 1):
             return ILLEGAL_VALUE
-        keys = [(request.table, request.address + n) for n in range(request.count)]
+        keys = [(request.table, request.address + n, True) for n in range(request.count)]
         if line.single_reads and len({p.name for k in keys for p in self._at.get(k, ())}) > 1:
             return ILLEGAL_ADDRESS
         for key in keys:
-            if key not in self._holes and not any(p.spec.readable for p in self._at.get(key, ())):
+            if key not in self._holes and key not in self._at:
                 return ILLEGAL_ADDRESS
         return tuple(self._frozen.get(k, self._words.get(k, 0)) for k in keys)
 
     def write(self, request: Write) -> list[Point] | int:
         """The points that were written, or an exception code."""
         table, values = request.table, request.values
-        if table is Table.COIL and not request.multiple and (Table.PULSE, request.address) in self._at:
+        if table is Table.COIL and not request.multiple and (Table.PULSE, request.address, False) in self._at:
             # The two values of a pulse that look like a coil's.
             table, values = Table.PULSE, (0xFF00 if values[0] else 0,)
-        elif table is Table.PULSE and (table, request.address) not in self._at:
+        elif table is Table.PULSE and (table, request.address, False) not in self._at:
             # Function 05 with a value that is neither ON nor OFF: a flip, on boards that know it.
             table, values = Table.COIL, ()
-        writable = {k: [p for p in points if p.spec.write] for k, points in self._at.items() if k[0] is table}
+        writable: dict[int, list[Point]] = {}
+        for (of, address, _), points in self._at.items():
+            if of is table:
+                writable.setdefault(address, []).extend(p for p in points if p.spec.write)
         if not any(writable.values()):
             return ILLEGAL_FUNCTION
-        if not writable.get((table, request.address)):
+        if not writable.get(request.address):
             return ILLEGAL_ADDRESS
         if not values:
             return ILLEGAL_VALUE
-        new = {(table, request.address + n): value for n, value in enumerate(values)}
         touched: dict[str, Point] = {}
-        for key in new:
-            if not writable.get(key):
+        for n in range(len(values)):
+            if not writable.get(request.address + n):
                 return ILLEGAL_ADDRESS
-            touched |= {p.name: p for p in writable[key]}
+            touched |= {p.name: p for p in writable[request.address + n]}
+        new = {key: values[key[1] - request.address] for point in touched.values() for key in _keys(point)
+               if 0 <= key[1] - request.address < len(values)}
         for point in touched.values():
             if point.spec.multiple and not request.multiple:
                 return ILLEGAL_FUNCTION
@@ -142,7 +146,7 @@ class Memory:
 
 
 def _keys(point: Point) -> list[Key]:
-    return [(point.table, point.address + n) for n in range(point.width)]
+    return [(point.table, point.address + n, point.spec.readable) for n in range(point.width)]
 
 
 def _holes(profile: Profile) -> set[Key]:
@@ -153,5 +157,5 @@ def _holes(profile: Profile) -> set[Key]:
         for one, following in pairwise(points):
             gap = range(one.address + one.width, following.address)
             if len(gap) <= profile.line.hole:
-                out |= {(table, address) for address in gap}
+                out |= {(table, address, True) for address in gap}
     return out

@@ -428,3 +428,31 @@ def test_rules_that_chase_each_other_are_told_and_do_not_hang():
     device = SimDevice("d", 1, relay_profile("C", simulate=chase), 1)
     with pytest.raises(BadDocument, match="without end"):
         ask(device, 0, coil(1))
+
+
+def test_a_register_that_answers_a_read_with_something_else_than_was_written():
+    data = {
+        "make": "x", "model": "x", "kind": "relay", "source": "test",
+        "points": {
+            "command": {"at": "holding:1", "write": "level", "readable": False, "values": {"on": 0x100, "off": 0x200}},
+            "closed": {"at": "holding:1", "type": "bool"},
+        },
+        "simulate": {"on": {"when": "command", "is": "on", "then": {"closed": True}},
+                     "off": {"when": "command", "is": "off", "then": {"closed": False}}},
+    }
+    device = SimDevice("d", 1, Profile("test", "test.toml", check(ProfileSpec, data, "test.toml")), 1)
+    for value, seen in ((0x100, 1), (0x200, 0)):
+        assert isinstance(ask(device, 0, Write(Table.HOLDING, 1, (value,))), Reply)
+        assert ask(device, 0, Read(Table.HOLDING, 1, 1)) == Reply((seen,))
+    assert ask(device, 0, Write(Table.HOLDING, 1, (0x300,))) == Refused(3)
+
+
+def test_parts_of_one_register_move_each_by_itself():
+    points = {"hot": {"at": "input:7", "bit": 8, "bits": 8, "type": "s16"},
+              "cold": {"at": "input:7", "bit": 0, "bits": 8, "type": "s16"}}
+    data = {"make": "x", "model": "x", "kind": "power", "source": "test", "points": points, "initial": {"hot": 25}}
+    device = SimDevice("d", 1, Profile("test", "test.toml", check(ProfileSpec, data, "test.toml")), 1)
+    device.set_point(0, "cold", -10)
+    assert ask(device, 0, Read(Table.INPUT, 7, 1)) == Reply((0x19F6,))
+    device.set_point(0, "cold", -500)
+    assert (device.value("hot"), device.value("cold")) == (25, -128)
