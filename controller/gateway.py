@@ -53,6 +53,7 @@ from firmware_bridge.event import (
     Edged,
     Ended,
     Finished,
+    Foreign,
     LinkDown,
     LinkUp,
     Presence,
@@ -162,6 +163,8 @@ class Gateway:
                 # Between bus and device.
                 case (Submit(bus) | Withdraw(bus) | Received(bus)) as what:
                     tell(self.buses[bus], what)
+                case Foreign(bus, unit):
+                    work.append(Notice("foreign-master", bus, f"somebody else asks unit {unit}", urgent=True))
                 case Finished(_, transaction) as what:
                     if transaction.owner in self.devices:
                         tell(self.devices[transaction.owner], what)

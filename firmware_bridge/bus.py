@@ -20,6 +20,7 @@ from firmware_bridge.event import (
     BusEvent,
     Expired,
     Finished,
+    Foreign,
     LinkDown,
     LinkLost,
     LinkUp,
@@ -142,6 +143,7 @@ class Bus:
                 self._lose_all(now_us, "link opened anew")
                 self._go("link up")
                 self._up_us = now_us
+                self._free_us = now_us + self._framing.listen_us
             case LinkDown(_, why):
                 self._lose_all(now_us, why)
                 self._go("link down")
@@ -186,6 +188,8 @@ class Bus:
             return
         for tid, unit, pdu in frames:
             self._frame(now_us, unit, pdu, tid)
+        if self._framing.foreign is not None:
+            self._out.append(Foreign(self.id, self._framing.foreign))
         for flight in self._flights.values():
             if now_us > flight.sent_us and self._framing.garbled(flight.transaction.request):
                 flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)

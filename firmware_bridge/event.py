@@ -201,6 +201,14 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """Somebody else asks units on this line: it has another master (SINGLE-MASTER). `unit` is who was asked."""
+
+    bus: str
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A transaction ended. `sent_us` is the instant its first byte left (None: it never did)."""
 
@@ -210,7 +218,7 @@ class Finished:
     sent_us: int | None
 
 
-BusEffect = Send | Reopen | Finished
+BusEffect = Send | Reopen | Foreign | Finished
 
 
 # Into and out of a device (its owner is a siren, an alarm, or a technician).

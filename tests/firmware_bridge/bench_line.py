@@ -68,6 +68,8 @@ class Wire:
         self._prepared: object = None
         self._ids = count(1)
         self.hear(LinkUp(bus.id))
+        # The line was listened to.
+        self.now_us += 400_000
 
     def at(self, t_us: int, what: Callable[[], None]) -> None:
         heapq.heappush(self._heap, (t_us, next(self._n), what))

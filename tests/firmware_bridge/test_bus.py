@@ -14,11 +14,13 @@ from firmware_bridge import modbus
 from firmware_bridge.bus import LEAD_US, PROBE_SHARE, TRANSITIONS, Bus, State
 from firmware_bridge.event import (
     Expired,
+    Foreign,
     LinkDown,
     LinkLost,
     LinkUp,
     Priority,
     Read,
+    Received,
     Refused,
     Reply,
     Silent,
@@ -324,6 +326,24 @@ def test_queues_are_bounded_but_not_for_a_stop() -> None:
     wire.submit(1, OFF, Priority.STOP)
     wire.run(wire.now_us + S)
     assert any(f.transaction.request == OFF and f.outcome == Reply((0,)) for _, f in wire.finished)
+
+
+def test_another_master_is_heard_before_the_line_is_taken() -> None:
+    wire = line(u1=Slave())
+    start_us = wire.now_us
+    wire.hear(LinkUp("line"))
+    wire.submit(1, TEN, Priority.POLL)
+    request = modbus.rtu_frame(4, modbus.request_pdu(Read(Table.HOLDING, 0, 2)))
+    heard = wire.bus.handle(wire.now_us + 10 * MS, Received("line", request))
+    assert heard == [Foreign("line", 4)]
+    wire.run(wire.now_us + S)
+    assert wire.sends[0][0] - start_us >= 300 * MS
+    # And while it is ours: an echo of our own is none, a reply to another master's question neither.
+    last = wire.sends[-1][1]
+    assert wire.bus.handle(wire.now_us, Received("line", last)) == []
+    reply = modbus.rtu_frame(4, modbus.reply_pdu(Read(Table.HOLDING, 0, 2), (1, 2)))
+    assert wire.bus.handle(wire.now_us, Received("line", reply)) == []
+    assert wire.bus.handle(wire.now_us, Received("line", request)) == [Foreign("line", 4)]
 
 
 def test_equal_polls_wait_once() -> None:
