@@ -45,6 +45,7 @@ relay = { at = "coil:0", channels = 4, write = "level" }
 hours = { at = "holding:50", write = "level", multiple = true, low = 0, high = 24 }
 [points.pulse]
 at = "pulse:0x200"
+high = 60
 channels = 4
 scale = 0.1
 write = "level"
