@@ -109,7 +109,7 @@ def bound_s(profile: Profile) -> float:
 
 
 def test_there_are_profiles():
-    assert len(PROFILES) >= 7
+    assert len(PROFILES) >= 21
 
 
 @every
@@ -123,11 +123,12 @@ def test_the_file_names_its_schema_and_its_source(profile: Profile):
 @every
 def test_every_readable_point_answers_and_every_other_refuses(profile: Profile):
     master = Master(profile)
+    shown = {(p.table, p.address) for p in profile.points.values() if p.spec.readable}
     for point in profile.points.values():
         request = Read(point.table, point.address, point.width)
         if point.spec.readable:
             assert len(master.ask(request)) == point.width
-        elif point.table is not Table.PULSE:
+        elif point.table is not Table.PULSE and (point.table, point.address) not in shown:
             with pytest.raises(AssertionError, match="refused"):
                 master.ask(request)
     if profile.spec.identity:
