@@ -6,6 +6,9 @@ what it is late itself counts against us; where this may be done its process is 
 busy core does not add to it, and the figures say so. sirend runs with the niceness of `systemd/sirend.service`, where
 that may be given; the busy process has 0.
 
+Beside it a process as nice as sirend only sleeps until an instant, four times a second: `host_ms` is how late this
+host wakes any program meanwhile.
+
 What receipts say of the first edge is printed beside it. It is the instant of the frame as it was prepared: that the
 timer thread wrote it then is what this bench measures.
 """
@@ -34,6 +37,14 @@ SEED = 1
 NICE = -10
 """As in the unit file."""
 P99_MS = 5.0
+SLEEPER = """
+import sys, time
+at = time.monotonic() + 1
+while True:
+    time.sleep(max(0.0, at - time.monotonic()))
+    print(round((time.monotonic() - at) * 1000, 3), flush=True)
+    at += 0.25
+"""
 FRAME_MS = 8 * 11 / 9.6
 """A write of one coil is eight octets of 11 bits."""
 
@@ -96,14 +107,20 @@ def run(starts: int) -> dict[str, object]:
         nice = os.getpriority(os.PRIO_PROCESS, here.sirend.pid)
         hardware = hurry(here.site.process.pid)
         busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        time.sleep(SETTLE_S)
+        sleeper_log = (here.site.folder / "sleeper").open("w+")
+        sleeper = subprocess.Popen(["nice", "-n", str(NICE), sys.executable, "-c", SLEEPER], stdout=sleeper_log)
         try:
-            time.sleep(SETTLE_S)
             samples = give(here, starts, random.Random(SEED))
             time.sleep(LAST_S)
             frames = here.site.frames_seen()
             receipts = list(here.receipts)
         finally:
             rig.end(busy)
+            rig.end(sleeper)
+        sleeper_log.seek(0)
+        host = [float(line) for line in sleeper_log]
+        sleeper_log.close()
     started = {r.order: r for r in receipts if r.stage is Stage.STARTED}
     writes = [((f["unit"], f["address"] + 1), f["first_byte_us"]) for f in frames
               if f["function"] == WRITE_COIL and f["word"] == ON]
@@ -120,6 +137,7 @@ def run(starts: int) -> dict[str, object]:
             told.append(abs(to_wall_us(receipt.first_edge) - sample.wall_us) / 1000)
     return {"starts": len(samples), "missing": missing, "early": sum(ms < 0 for ms in off),
             "off_ms": measure.summary([abs(ms) for ms in off]), "steal_free_ms": measure.summary(quiet),
+            "host_ms": measure.summary(host),
             "receipts_say_ms": measure.summary(told), "frame_ms": round(FRAME_MS, 1), "hardware_priority": hardware,
             "sirend_nice": nice, "load": round(rig.load(), 2)}
 
