@@ -54,7 +54,7 @@ class NoDoor(Exception):
 class Daemon:
     """Carries events into one `Gateway` and its effects out. Everything runs on one event loop."""
 
-    def __init__(self, config: Config, trusted: TrustList) -> None:
+    def __init__(self, config: Config, trusted: TrustList, local: Local) -> None:
         spec = config.spec
         self._config = config
         self._loop = asyncio.get_running_loop()
@@ -66,7 +66,7 @@ class Daemon:
         self._links = {bus.id: Link(bus, self.feed, config.file.parent) for bus in spec.bus}
         self._mqtt = Mqtt(spec.mqtt, config.file.parent, config.id, wire.subscriptions(config.area, config.id),
                           wire.echo_topic(config.id), self._gateway.will, self.feed)
-        self._local = Local(config.path(spec.local.socket), self.feed)
+        self._local = local
         self._watchdog = Watchdog()
         self._timer: asyncio.TimerHandle | None = None
         self._ready = False
@@ -76,10 +76,6 @@ class Daemon:
         """Until SIGTERM or SIGINT; raises what went wrong in a machine."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end)
-        try:
-            await self._local.open()
-        except OSError as error:
-            raise NoDoor(str(error)) from error
         self._tick()
         for link in self._links.values():
             link.open().add_done_callback(self._task_ended)
@@ -259,7 +255,14 @@ def _run(args: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_S)
 
     async def serve() -> None:
-        await Daemon(checked, trusted).run()
+        # The door first: a second sirend is turned away here, before it touches the journal or a line of the first.
+        local = Local(checked.path(checked.spec.local.socket), lambda event: daemon.feed(event))
+        try:
+            await local.open()
+        except OSError as error:
+            raise NoDoor(str(error)) from error
+        daemon = Daemon(checked, trusted, local)
+        await daemon.run()
 
     try:
         asyncio.run(serve())
