@@ -1,4 +1,4 @@
-"""One command for everything a developer does: `python3 tools/dev.py setup|demo|test|check|bench|states|schema|lock`.
+"""One command for everything a developer does: `python3 tools/dev.py setup|demo|test|check|bench|schema|...`.
 
 It makes `.venv` from `requirements.lock` the first time and whenever the lock changes, and then gets out of the way.
 Standard library only, because it runs before anything is installed. It needs python 3.11 and pip 22.3, and neither
@@ -236,6 +236,10 @@ def states(rest: list[str]) -> int:
     return python(ROOT / "tools" / "states.py", *rest)
 
 
+def library(rest: list[str]) -> int:
+    return python(ROOT / "tools" / "library.py", *rest)
+
+
 def schema(rest: list[str]) -> int:
     return python(ROOT / "tools" / "schema.py", *rest)
 
@@ -258,6 +262,7 @@ COMMANDS = {
     "bench": (bench, "measure: all, or the one named; what follows its name goes to it"),
     "states": (states, "draw docs/states.md from the transition tables"),
     "schema": (schema, "write docs/schema/*.json from the models"),
+    "library": (library, "write docs/library.md from the profiles"),
     "lock": (lock, "resolve requirements.lock again (needs uv)"),
 }
 

@@ -6,6 +6,7 @@ log of somebody who had one, `printed` in a manual. `values` is what the gateway
 somebody made up in a document seldom has the right one.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ every = pytest.mark.parametrize("capture", CAPTURES.values(), ids=CAPTURES)
 
 
 def taken_apart(frame: str) -> tuple[int, bytes]:
-    """Unit and PDU of a frame: with an MBAP header where it has one, else with a CRC that fits."""
+    """Unit and PDU of a frame: with a CRC that fits, else with an MBAP header."""
     data = bytes.fromhex(frame)
-    if data[2:6] == (len(data) - 6).to_bytes(4, "big"):
-        return data[6], data[7:]
-    assert modbus.rtu_frame(data[0], data[1:-2]) == data, f"the CRC of {frame} does not fit"
-    return data[0], data[1:-2]
+    if modbus.rtu_frame(data[0], data[1:-2]) == data:
+        return data[0], data[1:-2]
+    assert data[2:6] == (len(data) - 6).to_bytes(4, "big"), f"the CRC of {frame} does not fit, and it is no TCP frame"
+    return data[6], data[7:]
 
 
 def believed(profile: Profile, request: Read, reply: bytes) -> Belief:
@@ -66,7 +67,10 @@ def test_a_capture_says_whose_it_is(capture: dict[str, Any]) -> None:
 
 @every
 def test_the_frames_are_what_the_profile_makes_and_means(capture: dict[str, Any]) -> None:
-    profile = load(PROFILES / f"{capture['profile']}.toml")
+    check_frames(load(PROFILES / f"{capture['profile']}.toml"), capture)
+
+
+def check_frames(profile: Profile, capture: dict[str, Any]) -> None:
     for exchange in capture["exchange"]:
         unit, pdu = taken_apart(exchange["request"])
         request = modbus.parse_request(pdu)
@@ -85,6 +89,17 @@ def test_the_frames_are_what_the_profile_makes_and_means(capture: dict[str, Any]
             reading = belief.readings[name]
             assert reading.quality is Quality.GOOD, reading
             assert reading.value == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), name
+
+
+def test_the_capture_on_the_page_about_profiles_is_one(tmp_path: Path) -> None:
+    page = (HERE.parents[1] / "docs" / "profiles.md").read_text(encoding="utf-8")
+    file = tmp_path / "example_h600.toml"
+    file.write_text("".join(re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), encoding="utf-8")
+    (text,) = re.findall(r"^```\n(profile = .*?)^```", page, re.MULTILINE | re.DOTALL)
+    capture = tomllib.loads(text)
+    assert capture["profile"] == file.stem
+    test_a_capture_says_whose_it_is(capture)
+    check_frames(load(file), capture)
 
 
 def test_a_frame_with_a_wrong_crc_is_no_capture() -> None:

@@ -278,3 +278,58 @@ def test_qdy30a_codes_come_to_metres_of_water(code: int, raw: int, decimals: int
     assert point.spec.factor_from is not None
     factor = point.spec.factor_from.factors[str(code)] * 10**-decimals
     assert point.decode((raw,), factor) == pytest.approx(metres, abs=0.002)
+
+
+def test_r4d8_off_ends_a_delay_too_and_nothing_can_toggle_or_reach_all_relays():
+    profile = PROFILES["eletechsup_r4d8"]
+    command = profile.point("command", 3)
+    assert (command.address, command.encode("on"), command.encode("off")) == (3, (0x0100,), (0x0200,))
+    sent = [profile.point("command", 1).encode(s.to) for s in profile.actions["cancel"] if s.set and s.to is not None]
+    assert sent == [(0x0200,), (0x0600,)], "OFF alone does not end a running delay"
+    codes = set(profile.points["command_1"].spec.values.values())
+    assert not codes & {0x0300, 0x0400, 0x0500, 0x0700, 0x0800}
+    assert all(p.address for p in profile.points.values()), "register 0 is all relays"
+
+
+def test_a_siren_without_a_state_has_no_action_that_could_sound_it():
+    profile = PROFILES["federal_signal_ss2000"]
+    assert profile.output is None
+    assert not profile.actions
+    assert {p.spec.write for p in profile.points.values()} == {"trigger"}
+    assert [profile.point("hotkey", n).address for n in (1, 60)] == [0, 59]
+
+
+def test_what_counts_from_one_in_the_manual_counts_from_zero_on_the_wire():
+    sentera, tower = PROFILES["sentera_alr_m1"], PROFILES["patlite_la6"]
+    assert [sentera.point(n).address for n in ("status", "buzzer", "device_type", "mode")] == [0, 4, 3, 10]
+    assert [tower.point(n).address for n in ("tier_1", "buzzer", "clear", "mute")] == [0, 5, 7, 8]
+    assert (sentera.line.baud, sentera.line.parity) == (19200, "E")
+
+
+@pytest.mark.parametrize(("model", "name", "words", "value"), [
+    ("epever_tracer", "battery_current", (0xFFCE, 0xFFFF), -0.5),
+    ("epever_tracer", "pv_power", (0x86A0, 0x0001), 1000.0),
+    ("epever_tracer", "temperature_state", (0x0012,), "above_limit"),
+    ("renogy_rover", "controller_temperature", (0x19F6,), 25),
+    ("renogy_rover", "battery_temperature", (0x19F6,), -10),
+    ("renogy_rover", "charge_state", (0x8002,), "mppt"),
+    ("renogy_rover", "load", (0x8002,), True),
+    ("aquaread_leveline", "pressure", (0xFFFF, 0xFFF6), -1.0),
+    ("aquaread_leveline", "pressure", (0x0000, 0x2792), 1013.0),
+    ("vega_vegapuls", "level", (0x0000, 0x3F80), 1.0),
+    ("dfrobot_urm14", "distance", (30000,), 3.0),
+    ("victron_vebus", "output_power", (0xFFF6,), -100.0),
+    ("victron_vebus", "input", (240,), "disconnected"),
+    ("eastron_sdm230", "current", (0x4120, 0x0000), 10.0),
+])
+def test_raw_words_mean_what_the_maker_says(model: str, name: str, words: tuple[int, ...], value: Value):
+    meant = PROFILES[model].point(name).decode(words)
+    assert meant == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_pauses_wildcards_and_speeds_are_those_of_the_manuals():
+    assert PROFILES["apg_mnu"].line.min_gap_ms == 300
+    assert PROFILES["peacefair_pzem016"].line.wildcards == (0xF8,)
+    assert PROFILES["epever_tracer"].line.baud == 115200
+    for meter in ("peacefair_pzem016", "eastron_sdm230"):
+        assert PROFILES[meter].point("current").spec.evidence == "sampled"

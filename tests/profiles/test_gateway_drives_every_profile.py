@@ -10,7 +10,7 @@ from firmware_bridge.event import Begin, Edged, Ended, Finished, LinkUp, Submit
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.point import Scalar
 from firmware_bridge.profile import Profile, load_all
-from firmware_bridge.reading import Quality
+from firmware_bridge.reading import NoValue, Quality
 from simulators.device import SimDevice
 
 PROFILES = load_all(Path(__file__).parents[2] / "configs" / "profiles")
@@ -118,3 +118,31 @@ def test_a_horn_is_not_begun_with_less_than_a_second_left():
     pair.run(10)
     assert pair.sim.log == []
     assert pair.sim.value("auto_off") == 0, "nothing was written at all"
+
+
+@pytest.mark.parametrize(("model", "said", "value", "lost"), [
+    ("vega_vegapuls", "invalid_first", True, "level"),
+    ("vega_vegapuls", "invalid_second", True, "level"),
+    ("vega_vegapuls", "unit_code", "litres", "level"),
+    ("apg_mnu", "unit_code", "feet", "calculated"),
+    ("qdy30a_length", "unit_code", 7, "level"),
+    ("qdy30a", "unit_code", 12, "level"),
+])
+def test_a_level_that_means_nothing_has_no_value(model: str, said: str, value: Scalar, lost: str):
+    pair = Pair(PROFILES[model])
+    pair.run(20)
+    assert pair.device.reading(lost, pair.now_us).quality is Quality.GOOD
+    pair.sim.set_point(pair.now_us, said, value)
+    pair.run(70)
+    reading = pair.device.reading(lost, pair.now_us)
+    assert (reading.value, reading.why) == (None, NoValue.INVALID)
+
+
+def test_a_gauge_as_delivered_measures_nothing_until_it_was_told_to():
+    pair = Pair(PROFILES["dfrobot_urm14"])
+    pair.sim.set_point(0, "control", "as_delivered")
+    assert pair.sim.value("passive") is True
+    assert pair.device.reading("distance", 0).value is None
+    pair.run(5)
+    assert pair.sim.value("control") == "automatic", "the profile's setup has told it"
+    assert pair.device.reading("distance", pair.now_us).quality is Quality.GOOD
