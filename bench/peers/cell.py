@@ -29,9 +29,9 @@ OURS = "ours"
 UNITS = (1, 2, 3, 4)
 GAP_S = (1.5, 3.5)
 SETTLE_S = 6.0
-"""After every living unit was polled once: the dead are known for dead by who wants to know it."""
+"""After every living unit was polled and the gateway said so: the dead are known for dead by who wants to know it."""
 READY_S = 40.0
-"""Who has not polled every living unit by now will not."""
+"""Who has not polled every living unit and said so by now will not."""
 LAST_S = 12.0
 """What was not executed so long after the last order is counted as not executed."""
 WATCH_S = 0.25
@@ -79,7 +79,8 @@ class Running:
     give: Callable[[int], int]
     is_write: Callable[[int, Frame], bool]
     again: int | None
-    greet: Callable[[], None] = lambda: None
+    greet: Callable[[], bool] = lambda: True
+    """Call it until it says that the gateway is at work, beyond its polling."""
 
 
 @dataclass
@@ -113,8 +114,11 @@ def theirs(job: Job) -> Iterator[Running]:
         port = measure.free_port()
         (site.folder / "acl").write_text(start.access())
         stack.callback(rig.end, rig.start_broker(site.folder, port, log, peer.broker.format(folder=site.folder)))
+        said: list[str] = []
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id="bench")
+        client.on_message = lambda *rest: said.append(rest[-1].topic)
         client.connect("127.0.0.1", port)
+        client.subscribe(peer.says)
         client.loop_start()
         stack.callback(client.loop_stop)
         place = start.Place(job.venvs / job.peer, site.folder / "peer", site.file.parent / "run" / "line-1", port,
@@ -133,9 +137,10 @@ def theirs(job: Job) -> Iterator[Running]:
             return (frame["unit"] == 1 and frame["function"] in (WRITE_WORD, WRITE_WORDS)
                     and frame["pdu"].endswith(value))
 
-        def greet() -> None:
-            if peer.greeting is not None:
+        def greet() -> bool:
+            if not said and peer.greeting is not None:
                 client.publish(*peer.greeting)
+            return bool(said)
 
         try:
             yield Running(site, process, give, is_write, None, greet)
@@ -150,10 +155,9 @@ def is_poll(frame: Frame, unit: int) -> bool:
 
 def wait_ready(running: Running, living: tuple[int, ...]) -> None:
     until = time.monotonic() + READY_S
-    while not all(any(is_poll(f, unit) for f in running.site.frames_seen()) for unit in living):
+    while not (running.greet() and all(any(is_poll(f, unit) for f in running.site.frames_seen()) for unit in living)):
         if time.monotonic() > until:
-            raise TimeoutError(f"did not poll every living unit within {READY_S:g} s")
-        running.greet()
+            raise TimeoutError(f"was not at work with every living unit within {READY_S:g} s")
         time.sleep(0.5)
 
 

@@ -44,10 +44,12 @@ class Peer:
     command: Callable[[Place], list[str]]
     order: Callable[[int, int], tuple[str, str]]
     """(number of the order, value) -> (topic, payload)."""
+    says: str
+    """The topic on which it publishes what it read of unit 1: who says something there is connected and at work."""
     broker: str = ""
     """What the broker's configuration needs besides, with {folder} for its folder."""
     greeting: tuple[str, str] | None = None
-    """(topic, payload) to be published again and again until the peer polls."""
+    """(topic, payload) to be published again and again until it says something: an answer it waits for."""
 
 
 def start(peer: Peer, place: Place, log: TextIO) -> "subprocess.Popen[bytes]":
@@ -138,23 +140,30 @@ def _thingsboard(place: Place) -> list[str]:
 
 
 def access() -> str:
-    """ThingsBoard's server takes these questions; on a plain broker the gateway would hear its own as an answer."""
+    """ThingsBoard's server does not send back what the gateway says; a plain broker would.
+
+    The gateway takes its own question for an answer then, and its own answer for an order.
+    """
     denied = "".join(f"topic deny {_QUESTIONS}{n}\n" for n in range(1, 7))
-    return f"topic readwrite #\nuser demo\n{denied}topic readwrite v1/#\n"
+    told = "".join(f"topic write v1/gateway/{what}\n" for what in ("connect", "disconnect", "telemetry", "attributes"))
+    return f"topic readwrite #\nuser demo\n{denied}topic readwrite v1/devices/#\n{told}topic read v1/gateway/rpc\n"
 
 
 PEERS = {
     "plain": Peer(
         ("pymodbus", "aiomqtt"), _plain,
-        lambda n, value: ("plain/1/set", json.dumps({"address": 0, "value": value}))),
+        lambda n, value: ("plain/1/set", json.dumps({"address": 0, "value": value})),
+        says="plain/1/words"),
     "modpoll": Peer(
         ("modpoll", "pymodbus"), _modpoll,
         lambda n, value: ("modpoll/siren1/set",
-                          json.dumps({"object_type": "holding_register", "address": 0, "value": value}))),
+                          json.dumps({"object_type": "holding_register", "address": 0, "value": value})),
+        says="modpoll/siren1"),
     "thingsboard": Peer(
         ("thingsboard-gateway", "pymodbus"), _thingsboard,
         lambda n, value: ("v1/gateway/rpc",
                           json.dumps({"device": "siren1", "data": {"id": n + 1, "method": "setH0", "params": value}})),
+        says="v1/gateway/telemetry",
         # The broker keeps our user, or it could not read the list in a folder that only we may enter.
         broker=f"user {getpass.getuser()}\nacl_file {{folder}}/acl\n",
         greeting=("v1/devices/me/rpc/response/1", json.dumps(_LIMITS))),
