@@ -282,7 +282,8 @@ def _cross_check(config: Config) -> list[Problem]:
         if known is None and not config.profiles:
             pass  # what is wrong with the profiles is told by themselves
         elif known is None:
-            problem(f"{key}.profile", d.profile, f"no such profile; profiles: {', '.join(config.profiles)}")
+            problem(f"{key}.profile", d.profile,
+                    f"no such profile; {document.meant(d.profile, config.profiles, 'profiles')}")
         else:
             devices[d.id] = known
             if d.unit in known.line.wildcards:

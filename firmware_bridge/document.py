@@ -7,7 +7,7 @@ name the file, the key, the value and the remedy.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -98,11 +98,16 @@ def _problems(model: type[BaseModel], data: dict[str, Any], file: str, error: Va
             yield Problem(file, key, None, "required: add it")
         elif kind == "extra_forbidden":
             known = _fields_at(model, loc[:-1])
-            near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known)) or 'none'}"
-            yield Problem(file, key, value, f"unknown key; {hint}")
+            yield Problem(file, key, value, f"unknown key; {meant(str(loc[-1]), known, 'known keys')}")
         else:
             yield Problem(file, key, value, one["msg"].removeprefix("Value error, "))
+
+
+def meant(wanted: str, known: Iterable[str], what: str) -> str:
+    """The known name that was meant, or all of them where none is near: a long list hides the one that is."""
+    names = sorted(known)
+    near = difflib.get_close_matches(wanted, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"{what}: {', '.join(names) or 'none'}"
 
 
 def _key(loc: tuple[int | str, ...], data: Any) -> str:

@@ -174,7 +174,8 @@ def _cross_check(plan: Plan) -> list[Problem]:
         if known is None and not plan.profiles:
             continue  # what is wrong with the profiles is told by themselves
         if known is None:
-            problem(f"{key}.profile", u.profile, f"no such profile; profiles: {', '.join(plan.profiles)}")
+            problem(f"{key}.profile", u.profile,
+                    f"no such profile; {document.meant(u.profile, plan.profiles, 'profiles')}")
             continue
         units[u.id] = known
         for name, value in u.initial.items():
