@@ -63,6 +63,7 @@ from firmware_bridge.event import (
     Send,
     Submit,
     Withdraw,
+    WrittenLate,
 )
 from firmware_bridge.machine import S, Woken
 from firmware_bridge.reading import Quality, Took
@@ -161,7 +162,7 @@ class Gateway:
                 case Send() | Reopen() | Append() | Publish() as effect:
                     out.append(effect)
                 # Between bus and device.
-                case (Submit(bus) | Withdraw(bus) | Received(bus)) as what:
+                case (Submit(bus) | Withdraw(bus) | Received(bus) | WrittenLate(bus)) as what:
                     tell(self.buses[bus], what)
                 case Foreign(bus, unit):
                     work.append(Notice("foreign-master", bus, f"somebody else asks unit {unit}", urgent=True))

@@ -38,10 +38,11 @@ from firmware_bridge.event import (
     Withdraw,
     Withdrawn,
     Write,
+    WrittenLate,
 )
-from firmware_bridge.flight import Counters, Flight
+from firmware_bridge.flight import Counters, Flight, written_late
 from firmware_bridge.framing import Rtu, Tcp
-from firmware_bridge.machine import MS, S, Woken, earliest
+from firmware_bridge.machine import MS, S, earliest
 from firmware_bridge.monitor import Monitor
 from firmware_bridge.queue import Queue
 from firmware_bridge.unit import Standing, Unit, silent_since_us
@@ -139,6 +140,8 @@ class Bus:
                 self._received(now_us, data)
             case Withdraw(_, owner, id):
                 self._withdraw(now_us, owner, id)
+            case WrittenLate(_, at_us):
+                written_late(self._flights.values(), at_us)
             case LinkUp():
                 self._lose_all(now_us, "link opened anew")
                 self._go("link up")
@@ -147,8 +150,6 @@ class Bus:
             case LinkDown(_, why):
                 self._lose_all(now_us, why)
                 self._go("link down")
-            case Woken():
-                pass
         if self.state is not State.DOWN:
             self._give_up(now_us)
             self._pump(now_us)
@@ -293,8 +294,6 @@ class Bus:
         self._out.append(Send(self.id, b""))
         self.counters.sent -= 1
         return True
-
-    # What goes out.
 
     def _pump(self, now_us: int) -> None:
         """Begin whatever may begin now."""

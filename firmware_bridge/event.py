@@ -175,7 +175,15 @@ class LinkDown:
     why: str
 
 
-BusEvent = Submit | Withdraw | Received | LinkUp | LinkDown | Woken
+@dataclass(frozen=True, slots=True)
+class WrittenLate:
+    """The link wrote a prepared frame at `at_us`, noticeably after its instant: the host was busy."""
+
+    bus: str
+    at_us: int
+
+
+BusEvent = Submit | Withdraw | Received | WrittenLate | LinkUp | LinkDown | Woken
 
 
 # Out of a bus.

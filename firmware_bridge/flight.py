@@ -1,5 +1,6 @@
 """A request that is out on a bus, and what a bus has counted of all that were."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from firmware_bridge.event import Transaction
@@ -39,3 +40,11 @@ class Flight:
     def asked_us(self) -> int:
         """When the unit had the whole request."""
         return self.sent_us + self.request_us
+
+
+def written_late(flights: Collection[Flight], at_us: int) -> None:
+    """The frame that was prepared last left at `at_us`, and not at its instant; its answer may have come already."""
+    newest = max(flights, key=lambda flight: flight.sent_us, default=None)
+    if newest is not None and newest.sent_us < at_us:
+        newest.give_up_us += at_us - newest.sent_us
+        newest.sent_us = at_us

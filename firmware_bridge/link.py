@@ -29,10 +29,12 @@ from pathlib import Path
 import serial
 
 from controller.config import BusSection
-from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received
+from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received, WrittenLate
 
 READ_BYTES = 4096
 """At most this much from one wake-up: a talker that never stops must not hold the loop."""
+LATE_US = 500
+"""A prepared frame that was written so long after its instant is told of: what is reported must be what was."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 2.0
 """Back-off of opening again. An adapter takes about a second to enumerate; a technician waits two, not ten."""
 CONNECT_S = 3.0
@@ -104,7 +106,7 @@ class Link:
                     said = why
                     self._feed(LinkDown(self._bus.id, why))
             else:
-                self._port = port = _Port(fd, shut, loop, self._received, echo=self._bus.echo)
+                self._port = port = _Port(fd, shut, loop, self._received, self._late, echo=self._bus.echo)
                 opened_us, said = now_us(), ""
                 self._feed(LinkUp(self._bus.id))
                 why = await port.gone
@@ -126,6 +128,9 @@ class Link:
 
     def _received(self, data: bytes) -> None:
         self._feed(Received(self._bus.id, data))
+
+    def _late(self, at_us: int) -> None:
+        self._feed(WrittenLate(self._bus.id, at_us))
 
 
 def _open_serial(bus: BusSection, path: str) -> tuple[int, Callable[[], None]]:
@@ -170,12 +175,13 @@ class _Port:
     """One opening of a port. `gone` is why it ended; a later opening is another object, so nothing is mixed up."""
 
     def __init__(self, fd: int, shut: Callable[[], None], loop: asyncio.AbstractEventLoop,
-                 received: Callable[[bytes], None], echo: bool) -> None:
+                 received: Callable[[bytes], None], late: Callable[[int], None], echo: bool) -> None:
         self.gone: asyncio.Future[str] = loop.create_future()
         self._fd = fd
         self._shut = shut
         self._loop = loop
         self._received = received
+        self._late = late
         self._echo = _Echo() if echo else None
         # Guards `_open` and `_prepared`: exactly one of written, superseded and recalled happens to a frame, and the
         # thread never writes to a number that has become another file's.
@@ -206,8 +212,12 @@ class _Port:
 
     def lost(self, why: str) -> None:
         """This opening is over; said on the loop, once."""
+        self._tell(self._lost, why)
+
+    def _tell(self, what: Callable[..., None], *args: object) -> None:
+        """Have something done on the loop, from any thread."""
         try:
-            self._loop.call_soon_threadsafe(self._lost, why)
+            self._loop.call_soon_threadsafe(what, *args)
         except RuntimeError:
             pass  # The loop is closed: the process ends, and nobody is there to be told.
 
@@ -220,9 +230,12 @@ class _Port:
         """On the timer thread: write what is prepared, unless it was recalled, or superseded by a later instant."""
         with self._lock:
             if self._prepared is not None and self._prepared[0] <= now_us():
-                _, data = self._prepared
+                instant_us, data = self._prepared
                 self._prepared = None
                 self._write(data)
+                written_us = now_us()
+                if written_us - instant_us > LATE_US:
+                    self._tell(self._late, written_us)
 
     def _write(self, data: bytes) -> None:
         """Under the lock."""

@@ -31,6 +31,7 @@ from firmware_bridge.event import (
     Withdraw,
     Withdrawn,
     Write,
+    WrittenLate,
 )
 from firmware_bridge.machine import MS, S
 from firmware_bridge.unit import Standing
@@ -491,3 +492,21 @@ def test_submit_while_down_is_told_at_once() -> None:
     (finished,) = bus.handle(5, Submit("line", txn))
     assert finished.outcome == LinkLost("link down")  # type: ignore[union-attr]
     assert bus.deadline is None
+
+
+def test_what_is_reported_is_when_the_frame_left() -> None:
+    """The host was busy: the link wrote the edge 12 ms after its instant, and says so."""
+    wire = line(u1=Slave(turnaround_us=30 * MS))
+    instant_us = wire.now_us + S
+    wire.submit(1, ON, Priority.ORDER, at_us=instant_us)
+    wire.run(instant_us + 12 * MS)
+    wire.hear(WrittenLate("line", instant_us + 12 * MS))
+    wire.run(wire.now_us + S)
+    ((_, finished),) = wire.finished
+    assert finished.sent_us == instant_us + 12 * MS
+    # A word that comes after the answer concerns nobody.
+    wire.submit(1, TEN, Priority.POLL)
+    sent_us = wire.now_us
+    wire.hear(WrittenLate("line", sent_us - MS))
+    wire.run(wire.now_us + S)
+    assert wire.finished[-1][1].sent_us == sent_us
