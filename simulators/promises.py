@@ -136,7 +136,9 @@ def journal_first(history: History) -> Breaches:
             gateway = sirens[siren][0].id
             journal = history.journals.get(gateway, ())
             accepts = [wall_us for wall_us, r in journal if r.kind == "accept" and r.body.get("order") == order.body.id]
-            told = [to_wall_us(r.at) for r in history.of(order, siren) if r.stage is Stage.ACCEPTED]
+            told = [to_wall_us(str(r.body["at"])) for _, r in journal if r.kind == "receipt"
+                    and (r.body.get("order"), r.body.get("siren"), r.body.get("stage"))
+                    == (order.body.id, siren, Stage.ACCEPTED)]
             if not accepts:
                 yield f"{gateway} sounded {siren} for order {order.body.id}, which its journal does not hold"
             # A receipt `accepted` is made when the disk has answered: that instant, too, comes before the sound.

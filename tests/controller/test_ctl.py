@@ -41,8 +41,13 @@ def soundings(city: City) -> list[Sounding]:
 
 
 def started(city: City, *arguments: str) -> "subprocess.Popen[str]":
+    # A test that runs in somebody's background has interrupts ignored, and so would its children.
+    def heeding() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen([sys.executable, "-m", "controller.ctl", "--socket", str(door(city, OURS)), "--json",
-                             *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                             *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            preexec_fn=heeding)
 
 
 def test_status_shows_everything(city: City) -> None:
