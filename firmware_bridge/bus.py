@@ -223,8 +223,8 @@ class Bus:
         refused = isinstance(answer, Refused)
         unit.answered(now_us, txn.request, turnaround_us, refused)
         unit.free_us = now_us + txn.gap_us
-        self.counters.answered += 1
-        self.counters.refused += refused
+        self.counters.answer(refused)
+        self.monitor.answered(txn.unit, turnaround_us)
         self._landed(now_us, flight)
         if not flight.sentinel:
             self._finish(txn, answer, flight.sent_us)

@@ -23,6 +23,10 @@ class Counters:
     sentinels: int = 0
     busy_us: int = 0
 
+    def answer(self, refused: bool) -> None:
+        self.answered += 1
+        self.refused += refused
+
 
 @dataclass(slots=True)
 class Flight:

@@ -4,34 +4,25 @@ It looks on as events go in and effects come out, and decides nothing. A frame i
 says in words is worked out only when somebody asks.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
-from firmware_bridge.event import (
-    BusEffect,
-    BusEvent,
-    Finished,
-    Read,
-    Received,
-    Refused,
-    Reply,
-    Request,
-    Send,
-    Table,
-)
+from firmware_bridge.event import BusEffect, BusEvent, Read, Received, Request, Send, Table
 from firmware_bridge.framing import Rtu, Tcp
+from firmware_bridge.machine import MS
 
 FRAMES_LIMIT = 64
 """Frames kept of a line: a few seconds at 9600 baud, enough to see one exchange and what was around it."""
 BUCKETS_MS = (2, 5, 10, 20, 50, 100, 200, 500)
 """Upper ends of the turnaround histogram's buckets; one more holds what took longer."""
+BUCKETS_US = tuple(ms * MS for ms in BUCKETS_MS)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """Octets that left (`ours`) or came, and when. `at_us` of what left is its ordered instant where it has one."""
 
     at_us: int
@@ -49,21 +40,17 @@ class Monitor:
         self._framing = framing
 
     def note(self, now_us: int, event: BusEvent, effects: Sequence[BusEffect]) -> None:
+        """What came and what left."""
         if isinstance(event, Received):
             self.frames.append(Seen(now_us, False, event.data))
         for effect in effects:
-            match effect:
-                case Send(_, data, at_us) if data:
-                    self.frames.append(Seen(at_us or now_us, True, data))
-                case Finished(_, transaction, Reply() | Refused() as answer, int(sent_us)):
-                    request = modbus.request_pdu(transaction.request)
-                    reply = 2 if isinstance(answer, Refused) else modbus.reply_length(transaction.request)
-                    wire_us = self._framing.time_us(len(request)) + self._framing.time_us(reply)
-                    turnaround_ms = (now_us - sent_us - wire_us) / 1000
-                    counts = self.turnarounds.setdefault(transaction.unit, [0] * (len(BUCKETS_MS) + 1))
-                    counts[sum(turnaround_ms > top for top in BUCKETS_MS)] += 1
-                case _:
-                    pass
+            if isinstance(effect, Send) and effect.data:
+                self.frames.append(Seen(effect.at_us or now_us, True, effect.data))
+
+    def answered(self, unit: int, turnaround_us: int) -> None:
+        """A unit answered in time."""
+        counts = self.turnarounds.setdefault(unit, [0] * (len(BUCKETS_MS) + 1))
+        counts[bisect_left(BUCKETS_US, turnaround_us)] += 1
 
     def words(self, seen: Seen) -> str:
         """One frame for people."""
