@@ -15,16 +15,14 @@ from pathlib import Path
 from pymodbus.client import AsyncModbusTcpClient
 
 from bench import measure
+from bench.pump import Pump
 from controller.config import BusSection
 from firmware_bridge.bus import Bus
-from firmware_bridge.event import BusEvent, Finished, Priority, Read, Reply, Send, Submit, Table, Transaction
-from firmware_bridge.link import Link, now_us
-from firmware_bridge.machine import Woken
+from firmware_bridge.event import Reply
 
 IN_FLIGHT = 8
 REQUESTS = 3_000
 ROUNDS = 5
-TEN = Read(Table.HOLDING, 0, 10)
 
 
 class Server:
@@ -53,52 +51,16 @@ class Server:
 
 async def ours(port: int) -> float:
     """Requests a second of our bus and link."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-    up: asyncio.Future[None] = loop.create_future()
-    bus = Bus("net", None, in_flight=IN_FLIGHT)
-    submitted = answered = 0
-    timer: asyncio.TimerHandle | None = None
+    def right(reply: Reply) -> None:
+        assert reply.values == tuple(range(10))
 
-    def next_one() -> BusEvent:
-        nonlocal submitted
-        submitted += 1
-        return Submit("net", Transaction("bench", submitted, 1, TEN, Priority.POLL))
-
-    def feed(event: BusEvent) -> None:
-        nonlocal answered, timer
-        work = [event]
-        while work:
-            for effect in bus.handle(now_us(), work.pop()):
-                match effect:
-                    case Send(_, data, at_us):
-                        link.send(data, at_us)
-                    case Finished(_, _, outcome, _):
-                        assert isinstance(outcome, Reply), outcome
-                        assert outcome.values == tuple(range(10))
-                        answered += 1
-                        if submitted < REQUESTS:
-                            work.append(next_one())
-        if timer is not None:
-            timer.cancel()
-        if bus.deadline is not None:
-            timer = loop.call_at(bus.deadline / 1e6, feed, Woken())
-        if bus.state.value != "down" and not up.done():
-            up.set_result(None)
-        if answered >= REQUESTS and not done.done():
-            done.set_result(None)
-
-    link = Link(BusSection(id="net", link=f"tcp:127.0.0.1:{port}"), feed)
-    link.open()
-    await up
+    link = BusSection(id="net", link=f"tcp:127.0.0.1:{port}")
+    pump = Pump(Bus("net", None, in_flight=IN_FLIGHT), link, IN_FLIGHT, right)
+    await pump.open()
     start = time.perf_counter()
-    for _ in range(IN_FLIGHT):
-        feed(next_one())
-    await done
+    await pump.run(REQUESTS)
     elapsed = time.perf_counter() - start
-    link.close()
-    if timer is not None:
-        timer.cancel()
+    pump.close()
     return REQUESTS / elapsed
 
 

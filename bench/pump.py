@@ -1,0 +1,73 @@
+"""One bus on one link, kept busy: reads follow each other until so many are answered."""
+
+import asyncio
+from collections.abc import Callable
+
+from controller.config import BusSection
+from firmware_bridge.bus import Bus
+from firmware_bridge.event import BusEvent, Finished, LinkUp, Priority, Read, Reply, Send, Submit, Table, Transaction
+from firmware_bridge.link import Link, now_us
+from firmware_bridge.machine import Woken
+
+TEN = Read(Table.HOLDING, 0, 10)
+LISTEN_S = 0.5
+"""A serial line is listened to before it is taken; that is no part of what is measured."""
+
+
+class Pump:
+    """`ahead` reads are with the bus at any time. `answered` is told of each answer."""
+
+    def __init__(self, bus: Bus, link: BusSection, ahead: int, answered: Callable[[Reply], None]) -> None:
+        self._bus = bus
+        self._link = Link(link, self._feed)
+        self._ahead = ahead
+        self._answered = answered
+        self._submitted = self._left = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._up = asyncio.Event()
+        self._done = asyncio.Event()
+
+    async def open(self) -> None:
+        self._link.open()
+        await self._up.wait()
+        await asyncio.sleep(LISTEN_S)
+
+    async def run(self, reads: int) -> None:
+        """Until so many are answered."""
+        self._left = reads
+        self._submitted = min(self._ahead, reads)
+        for n in range(self._submitted):
+            self._feed(self._next(n))
+        await self._done.wait()
+
+    def close(self) -> None:
+        self._link.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _next(self, n: int) -> BusEvent:
+        return Submit(self._bus.id, Transaction("bench", n, 1, TEN, Priority.READ_BACK))
+
+    def _feed(self, event: BusEvent) -> None:
+        work = [event]
+        while work:
+            for effect in self._bus.handle(now_us(), work.pop(0)):
+                match effect:
+                    case Send(_, data, at_us):
+                        self._link.send(data, at_us)
+                    case Finished(_, _, outcome, _):
+                        assert isinstance(outcome, Reply), outcome
+                        self._answered(outcome)
+                        self._left -= 1
+                        if self._left >= self._ahead:
+                            self._submitted += 1
+                            work.append(self._next(self._submitted))
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._bus.deadline
+        loop = asyncio.get_running_loop()
+        self._timer = None if deadline is None else loop.call_at(deadline / 1e6, self._feed, Woken())
+        if isinstance(event, LinkUp):
+            self._up.set()
+        if self._submitted and self._left == 0:
+            self._done.set()
