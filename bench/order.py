@@ -1,8 +1,9 @@
 """From an order on MQTT to its first write on the wire, on a polled line at 9600 baud of which one unit is dead.
 
 Signed drill orders of half a second each, at random moments, for sixteen sirens on two boards in turn, so that no
-order waits for another. The hardware's own log of requests tells when each write began, and how often: an order is
-executed when its relay is written on once, between it and the next order of that relay.
+order waits for another. The hardware's own log of requests tells when each write began, and how often the relay closed:
+an order is executed when its relay closes once, between it and the next order of that relay. A level write that was
+said again because its acknowledgement was lost finds the relay closed; such writes are counted apart.
 """
 
 import random
@@ -63,9 +64,17 @@ def run(orders: int) -> dict[str, object]:
         frames = here.site.frames_seen()
         finished = {r.order for r in here.receipts if r.stage is Stage.FINISHED}
     writes = {place: [] for place in SIRENS}  # type: dict[tuple[int, int], list[int]]
+    closed: set[tuple[int, int]] = set()
+    repeats = 0
     for f in frames:
-        if f["function"] == WRITE_COIL and f["word"] == ON:
-            writes[f["unit"], f["address"] + 1].append(f["first_byte_us"])
+        if f["function"] == WRITE_COIL:
+            place = f["unit"], f["address"] + 1
+            if f["word"] == ON and place in closed:
+                # The relay is closed already: its acknowledgement was lost, and the write was said again.
+                repeats += 1
+            elif f["word"] == ON:
+                writes[place].append(f["first_byte_us"])
+            (closed.add if f["word"] == ON else closed.discard)(place)
     taken, quiet, missing, twice = [], [], 0, 0
     for n, sample in enumerate(samples):
         until_us = samples[n + len(SIRENS)].at_us if n + len(SIRENS) < len(samples) else sys.maxsize
@@ -83,7 +92,8 @@ def run(orders: int) -> dict[str, object]:
              for unit in HEALTHY}
     probes = sum(f["unit"] == DEAD for f in meanwhile)
     return {"orders": len(samples), "missing": missing, "twice": twice,
-            "finished": sum(s.id in finished for s in samples), "writes": sum(map(len, writes.values())),
+            "finished": sum(s.id in finished for s in samples), "closings": sum(map(len, writes.values())),
+            "repeated_writes": repeats,
             "order_to_wire_ms": measure.summary(taken, 1), "steal_free_ms": measure.summary(quiet, 1),
             "polls_per_s": polls, "healthy_polls": min(polls.values()),
             "dead_probes_per_s": round(probes / seconds, 3),
@@ -97,7 +107,7 @@ def main() -> None:
     assert isinstance(quiet, dict)
     measure.report(figures, {
         f"p99 <= {P99_MS:g} ms": quiet["p99"] is not None and quiet["p99"] <= P99_MS,
-        "each order once": figures["missing"] == figures["twice"] == 0 and figures["writes"] == figures["orders"],
+        "each order once": figures["missing"] == figures["twice"] == 0 and figures["closings"] == figures["orders"],
         f"healthy polls >= {POLLED:.0%}": float(str(figures["healthy_polls"])) >= POLLED,
     })
 
