@@ -12,7 +12,6 @@ see a line twice, never not at all. It knows no time, topic or connection; `sess
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -82,9 +81,6 @@ class Outbox:
 
     def get(self, seq: int) -> Line | None:
         return self._lines.get(seq)
-
-    def unwritten(self) -> Iterator[Line]:
-        return (line for line in self._queue.values() if line.stand is Stand.WRITING)
 
     def add(self, line: Line) -> Line | None:
         """Take a new line; answers with the undelivered one that had to give way to it, if any."""

@@ -33,13 +33,6 @@ from pymodbus.pdu.register_message import (
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Read, Refused, Reply, Request, Table, Write
 
-MAX_RTU = 256
-"""Longest RTU frame (Serial Line V1.02, 2.5.1)."""
-MAX_READ_BITS = 2000
-MAX_READ_REGISTERS = 125
-MAX_WRITE_BITS = 1968
-MAX_WRITE_REGISTERS = 123
-
 EXCEPTIONS = {
     1: "illegal function",
     2: "illegal address",
