@@ -117,6 +117,14 @@ class OutputSpec(Document):
         return self
 
 
+class GradeSpec(Document):
+    """How the device tells how well its drivers are: the first that holds. None does: they are dead."""
+
+    good: Condition
+    degraded: Condition | None = None
+    """Some drivers work; absent: the device cannot tell that from none."""
+
+
 class When(Document):
     """Simulation: when `when` is written (or becomes) `is` ('any' for any write), after a while other points change."""
 
@@ -179,6 +187,7 @@ class ProfileSpec(Document):
     """A read-only point that tells the model is there (probe, sentinel)."""
     points: dict[Name, PointSpec]
     output: OutputSpec | None = None
+    grade: GradeSpec | None = None
     actions: dict[Name, tuple[Step, ...]] = {}
     initial: dict[str, Scalar] = {}
     """Simulation: values at power-up, where not zero."""
@@ -337,6 +346,13 @@ def _cross_check(profile: Profile) -> list[Problem]:
                 problem("actions", list(spec.actions), f"a device with an output needs the action {needed!r}")
         if spec.output.class_ is OutputClass.B and "renew" not in spec.actions:
             problem("actions", list(spec.actions), "class B needs the action 'renew'")
+    for name, condition in (("good", spec.grade.good), ("degraded", spec.grade.degraded)) if spec.grade else ():
+        if condition is not None:
+            key = f"grade.{name}.point"
+            for one in readable(key, condition.point)[:1]:
+                if one.spec.poll_ms is None:
+                    problem(key, condition.point, "is never polled, so the grade would stay unknown; give it poll_ms")
+            fits(f"grade.{name}.is", condition.point, condition.is_, frozenset())
     for name, steps in spec.actions.items():
         for n, step in enumerate(steps):
             key = f"actions.{name}[{n}]"
