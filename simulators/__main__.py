@@ -3,7 +3,7 @@
     siren-sim serve configs/demo/site.toml --log run/sounds.jsonl
     siren-sim fault relay-1 dead            siren-sim fault line-1 noise 0.05        siren-sim fault line-1 unplug
     siren-sim set gauge-1 level 0.42        siren-sim get meter-1 current_1          siren-sim state
-    siren-sim check configs/profiles/evikon_ek61.toml
+    siren-sim check configs/profiles/*
 """
 
 import argparse
@@ -74,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("point")
     running("state", "which sirens sound, and where the lines are")
 
-    examine = verbs.add_parser("check", help="check a profile and drive its simulation through every action")
-    examine.add_argument("file", type=Path)
+    examine = verbs.add_parser("check", help="check profiles and drive their simulations through every action; exit 1"
+                               " when something fails, 2 when a file is no profile")
+    examine.add_argument("file", type=Path, nargs="+")
     examine.set_defaults(run=_check)
     return parser
 
@@ -168,10 +169,28 @@ def _scalar(text: str) -> bool | int | float | str | None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    rows = check.drive(profile.load(options.file))
-    for row in rows:
-        print(f"{'ok  ' if row.ok else 'FAIL'}  {row.what:<40} {row.took_ms:>7} ms  {row.said}")
-    return 0 if all(row.ok for row in rows) else 1
+    """Every file, also after a bad one; the exit code is that of the worst."""
+    failed, invalid = [], []
+    for path in options.file:
+        print(path, flush=True)
+        try:
+            checked = profile.load(path)
+        except BadDocument as bad:
+            print("INVALID", flush=True)
+            print(bad, file=sys.stderr, flush=True)
+            invalid.append(path)
+            continue
+        rows = check.drive(checked)
+        for row in rows:
+            print(f"{'ok  ' if row.ok else 'FAIL'}  {row.what:<40} {row.took_ms:>7} ms  {row.said}")
+        if not all(row.ok for row in rows):
+            failed.append(path)
+    if len(options.file) > 1:
+        good = len(options.file) - len(failed) - len(invalid)
+        print(f"{len(options.file)} files: {good} ok, {len(failed)} fail, {len(invalid)} invalid")
+        for path in (*failed, *invalid):
+            print(f"  {path}")
+    return 2 if invalid else 1 if failed else 0
 
 
 if __name__ == "__main__":

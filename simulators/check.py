@@ -2,7 +2,7 @@
 
 For whoever writes a profile: no gateway, no wire, a master of forty lines. Every readable point is read once, every
 action is run step by step on its first channel, and an output is watched: it must come on by `activate`, go off by
-`cancel`, and, where its class bounds it, go off by itself.
+`cancel`, stay off in a quiet test, and, where its class bounds it, go off by itself.
 """
 
 from collections.abc import Iterator
@@ -25,6 +25,8 @@ BOUND_S = {OutputClass.A, OutputClass.B, OutputClass.B_PRIME}
 """Classes whose outputs end by themselves."""
 REST_S = 30
 """What is left of the on-phase in the arguments used here."""
+SOUNDS = {"activate": True, "renew": True, "cancel": False, "quiet_test": False, "setup": False}
+"""Whether the output is on after an action. Of the others, which are a technician's, nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def _actions(profile: Profile) -> Iterator[Row]:
             said, ok = "done", True
             if profile.output is not None:
                 said += ", sounding" if master.sounding else ", silent"
-                ok = {"activate": True, "renew": True, "cancel": False}.get(name, master.sounding) == master.sounding
+                ok = SOUNDS.get(name, master.sounding) == master.sounding
             yield Row(what, ok, (master.now_us - start_us) // MS, said)
 
 

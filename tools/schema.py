@@ -11,6 +11,8 @@ from typing import Any
 from controller import signal
 from controller.config import GatewayFile
 from firmware_bridge import profile
+from hub.config import HubFile
+from simulators.site import SiteFile
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schema"
 
@@ -21,6 +23,8 @@ def texts() -> dict[str, str]:
         "profile": (profile.schema(), "Profile: one model of device"),
         "signals": (signal.schema(), "Signals and programmes of one place"),
         "gateway": (GatewayFile.model_json_schema(by_alias=True), "One gateway: its buses, devices and sirens"),
+        "hub": (HubFile.model_json_schema(by_alias=True), "One centre: its broker, signals and trust list"),
+        "site": (SiteFile.model_json_schema(by_alias=True), "What stands in the field, for siren-sim to play"),
     }
     return {f"{name}.schema.json": _text(schema, title) for name, (schema, title) in schemas.items()}
 

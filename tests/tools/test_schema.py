@@ -22,14 +22,30 @@ def test_there_is_no_other_schema():
     assert {p.name for p in schema.FOLDER.iterdir()} == set(schema.texts())
 
 
-def test_a_document_that_names_its_schema_names_one_that_is_there():
-    named = 0
-    for path in sorted((ROOT / "configs").rglob("*.toml")):
-        found = re.match(r"#:schema (\S+)\n", path.read_text(encoding="utf-8"))
-        if found:
-            named += 1
-            assert (path.parent / found[1]).resolve().is_file(), path
-    assert named >= 12
+KINDS = {"profiles": "profile", "signals": "signals", "hub": "hub", "site": "site"}
+"""What a document is, by its folder or its name; the others are gateways."""
+DOCUMENTS = sorted((ROOT / "configs").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_document_names_its_schema_first(path: Path):
+    """Where editors look: a header comment, a path relative to the document (taplo, tombi)."""
+    found = re.match(r"#:schema (\S+)\n", path.read_text(encoding="utf-8"))
+    assert found, f"{path}: the first line must be #:schema with the way to docs/schema"
+    kind = KINDS.get(path.parent.name) or KINDS.get(path.stem, "gateway")
+    assert (path.parent / found[1]).resolve() == schema.FOLDER / f"{kind}.schema.json"
+
+
+def test_the_documents_are_of_every_kind():
+    assert {KINDS.get(p.parent.name) or KINDS.get(p.stem, "gateway") for p in DOCUMENTS} == {
+        name.partition(".")[0] for name in schema.texts()}
+
+
+def test_the_pages_that_show_a_profile_begin_it_with_its_schema():
+    page = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
+    first = re.search(r"^```toml\n(.*)$", page, re.MULTILINE)
+    assert first
+    assert first[1] == "#:schema ../../docs/schema/profile.schema.json"
 
 
 def keys(part: Any) -> set[str]:
