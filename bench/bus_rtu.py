@@ -15,6 +15,7 @@ from bench.site import Site
 from controller.config import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import Reply
+from firmware_bridge.framing import Rtu
 
 READS = 400
 
@@ -31,7 +32,7 @@ async def _reads(site: Site, link: str) -> tuple[float, float, list[tuple[float,
         last, steal = here, ticks
 
     # One is always waiting, as on a line that is polled without pause.
-    pump = Pump(Bus("line-1", 9600, char_bits=11), BusSection(id="line-1", link=link, baud=9600), 2, answered)
+    pump = Pump(Bus("line-1", Rtu(9600, 11)), BusSection(id="line-1", link=link, baud=9600), 2, answered)
     await pump.open()
     before = site.ask({"do": "state"})["busy_us"]["line-1"]
     start = last = time.perf_counter()

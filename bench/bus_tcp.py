@@ -19,6 +19,7 @@ from bench.pump import Pump
 from controller.config import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import Reply
+from firmware_bridge.framing import Tcp
 
 IN_FLIGHT = 8
 REQUESTS = 3_000
@@ -55,7 +56,7 @@ async def ours(port: int) -> float:
         assert reply.values == tuple(range(10))
 
     link = BusSection(id="net", link=f"tcp:127.0.0.1:{port}")
-    pump = Pump(Bus("net", None, in_flight=IN_FLIGHT), link, IN_FLIGHT, right)
+    pump = Pump(Bus("net", Tcp(), IN_FLIGHT), link, IN_FLIGHT, right)
     await pump.open()
     start = time.perf_counter()
     await pump.run(REQUESTS)

@@ -65,6 +65,7 @@ from firmware_bridge.event import (
     Withdraw,
     WrittenLate,
 )
+from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import S, Woken
 from firmware_bridge.reading import Quality, Took
 
@@ -99,7 +100,7 @@ class Gateway:
             bits = 1 + 8 + (bus.parity != "N") + bus.stop_bits
             tcp = not bus.rtu
             in_flight = min((p.line.in_flight for p in profiles), default=1) if tcp else 1
-            self.buses[bus.id] = Bus(bus.id, None if tcp else bus.baud, bits, in_flight)
+            self.buses[bus.id] = Bus(bus.id, Tcp() if tcp else Rtu(bus.baud, bits), in_flight)
         self.devices = {d.id: Device(d.id, d.bus, d.unit, config.profile_of(d.id)) for d in spec.device}
         self.sirens: dict[str, Siren] = {}
         for s in spec.siren:

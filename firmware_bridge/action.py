@@ -20,6 +20,7 @@ from firmware_bridge.event import (
     Refused,
     Reply,
     Request,
+    Sent,
     Silent,
     Skipped,
     Submit,
@@ -133,6 +134,8 @@ def said(outcome: Outcome) -> str:
     match outcome:
         case Reply():
             return "answered"
+        case Sent():
+            return "sent, nobody answers"
         case Refused(code):
             return f"refused: {EXCEPTIONS.get(code, 'exception')} ({code})"
         case Silent(why):

@@ -13,9 +13,9 @@ each unit is in `unit.py`. It refuses to know what a point, a device or a siren 
 from dataclasses import replace
 from enum import Enum
 
-from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import (
+    BROADCAST,
     BusEffect,
     BusEvent,
     Expired,
@@ -29,8 +29,8 @@ from firmware_bridge.event import (
     Received,
     Refused,
     Reopen,
-    Request,
     Send,
+    Sent,
     Silent,
     Skipped,
     Submit,
@@ -41,7 +41,7 @@ from firmware_bridge.event import (
     WrittenLate,
 )
 from firmware_bridge.flight import Counters, Flight, written_late
-from firmware_bridge.framing import Rtu, Tcp
+from firmware_bridge.framing import Framing, Tcp
 from firmware_bridge.machine import MS, S, earliest
 from firmware_bridge.monitor import Monitor
 from firmware_bridge.queue import Queue
@@ -60,8 +60,6 @@ PROBE_SHARE = 10
 REOPEN_AFTER_US = 5 * S
 REOPEN_EVERY_US = 30 * S
 """The link is opened anew when every unit has been silent this long, and not more often than this."""
-WIRE_TOLERANCE = 0.9
-"""Octets cannot come faster than the line carries them; a baud generator may be a few percent off."""
 
 
 class State(Enum):
@@ -105,19 +103,22 @@ TRANSITIONS: dict[tuple[State, str], State] = {
 class Bus:
     """The machine of one bus.
 
-    `baud` None means TCP framing; otherwise RTU, also through a TCP tunnel. `char_bits` is start, data, parity
-    and stop bits together. `in_flight` is how many requests a TCP endpoint takes at once.
+    `framing` is its own. `in_flight` is how many requests a TCP endpoint takes at once. `broadcast`: writes to unit 0
+    may go out, once each; nobody answers them, and the line rests until every unit has done them.
     """
 
-    def __init__(self, id: str, baud: int | None, char_bits: int = 10, in_flight: int = 1) -> None:
-        assert in_flight == 1 or baud is None, "RTU has one request out at a time"
+    def __init__(self, id: str, framing: Framing, in_flight: int = 1, *, broadcast: bool = False) -> None:
+        assert in_flight == 1 or isinstance(framing, Tcp), "a line has one request out at a time"
         self.id = id
         self.state = State.DOWN
         self.counters = Counters()
         self.units: dict[int, Unit] = {}
-        self._framing = Tcp() if baud is None else Rtu(baud, char_bits)
-        self.monitor = Monitor(self._framing)
+        self._framing = framing
+        self.monitor = Monitor(framing)
         self._in_flight = in_flight
+        self._broadcast = broadcast
+        self._everyone = Unit(0)
+        """Stands for all units where a broadcast is sent; nothing is learned of it."""
         self.queue = Queue()
         self._flights: dict[int, Flight] = {}
         self._free_us = 0
@@ -162,6 +163,8 @@ class Bus:
     def _submit(self, now_us: int, txn: Transaction) -> None:
         if self.state is State.DOWN:
             self._finish(txn, LinkLost("link down"))
+        elif txn.unit == BROADCAST and not (self._broadcast and isinstance(txn.request, Write)):
+            self._finish(txn, Skipped("no broadcast on this bus"))
         elif (why := self.queue.refuses(txn)) is not None:
             self._finish(txn, Skipped(why))
         elif not self.queue.put(now_us, txn) and txn.priority <= Priority.ORDER:
@@ -197,12 +200,11 @@ class Bus:
 
     def _frame(self, now_us: int, number: int, pdu: bytes, tid: int) -> None:
         """A whole frame with a right check sum: an answer, a late answer, or somebody else's."""
-        wire_us = self._framing.time_us(len(pdu))
+        wire_us = self._framing.pdu_us(pdu)
         flight = self._flights.get(tid)
         if flight is not None and flight.transaction.unit == number and now_us > flight.sent_us:
-            answer = _answer(flight.transaction.request, pdu)
-            if answer is not None and now_us - flight.sent_us < WIRE_TOLERANCE * (flight.request_us + wire_us):
-                # The unit cannot have had the request yet: the second copy of an earlier answer.
+            answer = self._framing.answer(flight.transaction.request, pdu)
+            if answer is not None and flight.too_early(now_us, wire_us):
                 self.counters.early += 1
                 return
             if answer is not None:
@@ -210,7 +212,7 @@ class Bus:
                 return
         unit = self.units.get(number)
         for debt in unit.owed if unit else ():
-            if unit is not None and _answer(debt.request, pdu) is not None:
+            if unit is not None and self._framing.answer(debt.request, pdu) is not None:
                 self.counters.late += 1
                 unit.paid(now_us, debt, max(0, now_us - debt.asked_us - wire_us))
                 return
@@ -239,6 +241,11 @@ class Bus:
             del self._flights[tid]
             txn = flight.transaction
             unit = self._unit(txn)
+            if flight.unanswered:
+                unit.free_us = now_us + txn.gap_us
+                self._landed(now_us, flight)
+                self._finish(txn, Sent(), flight.sent_us)
+                continue
             # Where as many octets came as the answer has, it did come and owes nothing; TCP tells by its id.
             garbled = self._framing.garbled(txn.request)
             owes = self._framing.mistakable and not garbled
@@ -361,15 +368,15 @@ class Bus:
 
     def _begin(self, now_us: int, txn: Transaction, sentinel: bool) -> None:
         unit = self._unit(txn)
-        pdu = modbus.request_pdu(txn.request)
-        tid, frame = self._framing.wrap(txn.unit, pdu)
+        tid, frame = self._framing.frame(txn.unit, txn.request)
         start_us = max(now_us, self._free_us)
         if txn.at_us is not None:
             start_us = max(start_us, txn.at_us)
-        request_us = self._framing.time_us(len(pdu))
-        reply_us = self._framing.time_us(modbus.reply_length(txn.request))
-        give_up_us = start_us + request_us + unit.timeout_us(txn.timeout_us) + reply_us
-        self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, sentinel)
+        request_us = self._framing.request_us(txn.request)
+        rest_us = self._framing.unanswered_us(txn.unit, txn.request)
+        wait_us = unit.timeout_us(txn.timeout_us) + self._framing.reply_us(txn.request) if rest_us is None else rest_us
+        give_up_us = start_us + request_us + wait_us
+        self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, sentinel, rest_us is not None)
         self.counters.sent += 1
         self.counters.sentinels += sentinel
         self.counters.probes += unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL
@@ -382,9 +389,9 @@ class Bus:
             self._out.append(Send(self.id, frame))
 
     def _unit(self, txn: Transaction) -> Unit:
-        if txn.unit not in self.units:
+        if txn.unit not in self.units and txn.unit != BROADCAST:
             self.units[txn.unit] = Unit(txn.turnaround_us)
-        return self.units[txn.unit]
+        return self.units.get(txn.unit, self._everyone)
 
     def _hopeless(self, now_us: int, txn: Transaction) -> bool:
         """Whether the last instant of a waiting transaction has passed; then it ends here."""
@@ -399,12 +406,13 @@ class Bus:
 
         The answer may be on the wire long before it is handed to us as a whole: what goes out meanwhile hits it.
         """
-        return self._unit(txn).patience_us(txn.timeout_us) + self._framing.time_us(modbus.reply_length(txn.request))
+        rest_us = self._framing.unanswered_us(txn.unit, txn.request)
+        patience_us = self._unit(txn).patience_us(txn.timeout_us)
+        return patience_us + self._framing.reply_us(txn.request) if rest_us is None else rest_us
 
     def _cost_us(self, txn: Transaction) -> int:
         """How long the line is then taken."""
-        request_us = self._framing.time_us(len(modbus.request_pdu(txn.request)))
-        return request_us + self._usual_us(txn) + 2 * self._framing.silence_us
+        return self._framing.request_us(txn.request) + self._usual_us(txn) + 2 * self._framing.silence_us
 
     def _leave(self, now_us: int) -> None:
         """The instant of a prepared frame passes: the link has written it."""
@@ -439,11 +447,3 @@ class Bus:
 
     def _go(self, what: str) -> None:
         self.state = TRANSITIONS[self.state, what]
-
-
-def _answer(request: Request, pdu: bytes) -> Outcome | None:
-    """What `pdu` answers to `request`; None when it is no answer to it."""
-    try:
-        return modbus.reply_of(request, pdu)
-    except Malformed:
-        return None

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from firmware_bridge.machine import Woken
+from firmware_bridge.text import Template
+
+BROADCAST = 0
+"""The unit address that every unit of a serial line obeys and none answers (Serial Line V1.02, 2.2)."""
 
 
 class Table(StrEnum):
-    """Where a value lives. Names as in the Modbus Application Protocol V1.1b3, clause 4.3."""
+    """Where a value lives. Names as in the Modbus Application Protocol V1.1b3, clause 4.3, and two more."""
 
     COIL = "coil"
     DISCRETE = "discrete"
@@ -20,6 +24,8 @@ class Table(StrEnum):
     HOLDING = "holding"
     PULSE = "pulse"
     """Function 05 whose 16-bit value is data instead of FF00/0000: hardware flash-on of Chinese relay boards."""
+    FIELD = "field"
+    """A field of a message of a protocol that is not Modbus: it has no address, its octets are its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,23 @@ class Write:
     multiple: bool = False
 
 
-Request = Read | Write
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request of a protocol that is not Modbus: `data` as it goes out, and the form of what answers it.
+
+    `answer` None: no unit says anything to it. `refusal` is the form of a no. What answers must repeat `echo`, the
+    fields that it has in common with the request. `reads`: asking again changes nothing.
+    """
+
+    message: str
+    data: bytes
+    answer: Template | None = None
+    refusal: Template | None = None
+    echo: tuple[tuple[str, bytes], ...] = ()
+    reads: bool = False
+
+
+Request = Read | Write | Ask
 
 
 class Priority(IntEnum):
@@ -86,9 +108,17 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The unit answered. For a read the bits (0/1) or registers asked for; for a write what was echoed."""
+    """The unit answered. For a read the bits (0/1) or registers asked for; for a write what was echoed.
+
+    For an `Ask` the octets of the whole answer.
+    """
 
     values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """It was put on the wire, and nobody answers such a request: a broadcast, or a message without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +159,7 @@ class LinkLost:
     why: str
 
 
-Outcome = Reply | Refused | Silent | Skipped | Expired | Withdrawn | LinkLost
+Outcome = Reply | Sent | Refused | Silent | Skipped | Expired | Withdrawn | LinkLost
 
 
 # Into a bus.

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from firmware_bridge.event import Transaction
 
+WIRE_TOLERANCE = 0.9
+"""Octets cannot come faster than the line carries them; a baud generator may be a few percent off."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -38,12 +41,18 @@ class Flight:
     """Time of the request on the wire."""
     give_up_us: int
     sentinel: bool = False
+    unanswered: bool = False
+    """Nobody answers such a request: when its time is over it is done."""
     preempted: bool = False
 
     @property
     def asked_us(self) -> int:
         """When the unit had the whole request."""
         return self.sent_us + self.request_us
+
+    def too_early(self, now_us: int, wire_us: int) -> bool:
+        """Whether the unit cannot have had the request yet: then it is the second copy of an earlier answer."""
+        return now_us - self.sent_us < WIRE_TOLERANCE * (self.request_us + wire_us)
 
 
 def written_late(flights: Collection[Flight], at_us: int) -> None:

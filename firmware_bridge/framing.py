@@ -1,20 +1,32 @@
-"""How requests and replies lie on one kind of wire: RTU octets with time and silence, or TCP frames with ids.
+"""How requests and replies lie on one kind of wire: RTU octets with time and silence, TCP frames with ids, or plain.
 
-It keeps what has come and is not yet a frame. It refuses to know which request is out; whether a frame is an answer
-is the bus's judgement.
+It keeps what has come and is not yet a frame, and says what a frame answers to a request. It refuses to know which
+request is out, and whether an answer may be believed: that is the bus's judgement.
 """
 
 from firmware_bridge import modbus
-from firmware_bridge.event import Request
+from firmware_bridge.errors import Malformed
+from firmware_bridge.event import BROADCAST, Ask, Outcome, Refused, Reply, Request
 from firmware_bridge.machine import MS
+from firmware_bridge.text import UNIT, Template, unit_of
 
 BUFFER_LIMIT = 512
 """Octets kept of a line that says nothing valid: two of the longest frames."""
-ADDRESS_AND_CRC = 3
-"""Octets of an RTU frame around its PDU."""
+AROUND_RTU = 3
+"""Octets of an RTU frame around its PDU: address and CRC."""
+BROADCAST_REST_US = 100 * MS
+"""Silence after a broadcast, in which every unit does what it was told (Serial Line V1.02, 2.4.1: 100 to 200 ms)."""
+
+FORMS_LIMIT = 32
+"""Forms of answers that are looked for on a plain line; two models of eight messages have as many."""
 
 Frame = tuple[int, int, bytes]
-"""(transaction id, unit, pdu); on RTU the id is always 0."""
+"""(transaction id, unit, pdu); where the wire has no ids, the id is always 0."""
+
+
+def silence_us(baud: int) -> int:
+    """The silence that ends a frame: 3.5 characters of 11 bits, fixed above 19200 baud (Serial Line V1.02, 2.5.1.1)."""
+    return 1750 if baud > 19200 else round(3.5 * 11e6 / baud)
 
 
 class Rtu:
@@ -25,19 +37,26 @@ class Rtu:
     mistakable = True
     """A late answer looks like the answer to whatever is asked next: there is no id."""
 
-    def __init__(self, baud: int, char_bits: int) -> None:
+    def __init__(self, baud: int, char_bits: int = 10) -> None:
         self._char_us = char_bits * 1e6 / baud
-        # Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits, fixed at 1.75 ms above 19200 baud.
-        self.silence_us = 1750 if baud > 19200 else round(3.5 * 11e6 / baud)
+        self.silence_us = silence_us(baud)
         self.foreign: int | None = None
         """The unit that the last octets show somebody else to ask: the line has another master."""
         self._sent = b""
         self._buffer = b""
 
-    def wrap(self, unit: int, pdu: bytes) -> tuple[int, bytes]:
+    def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         """The id that the answer of a request will carry, and its frame."""
-        self._sent = modbus.rtu_frame(unit, pdu)
+        self._sent = modbus.rtu_frame(unit, modbus.request_pdu(_modbus(request)))
         return 0, self._sent
+
+    def answer(self, request: Request, pdu: bytes) -> Outcome | None:
+        """What `pdu` answers to `request`; None when it is no answer to it."""
+        return _modbus_answer(request, pdu)
+
+    def unanswered_us(self, unit: int, request: Request) -> int | None:
+        """How long the line rests after a request that nobody answers; None for one that is to be answered."""
+        return BROADCAST_REST_US if unit == BROADCAST else None
 
     def left(self) -> None:
         """A request leaves: what came before it is no answer to it."""
@@ -59,9 +78,17 @@ class Rtu:
         is_read = pdu[0] in (1, 2, 3, 4)
         return unit if is_read and modbus.rtu_frame(unit, pdu) != self._sent else None
 
-    def time_us(self, pdu_octets: int) -> int:
-        """How long the frame of a PDU takes."""
-        return round((pdu_octets + ADDRESS_AND_CRC) * self._char_us)
+    def request_us(self, request: Request) -> int:
+        """How long the frame of a request takes."""
+        return round((modbus.request_length(_modbus(request)) + AROUND_RTU) * self._char_us)
+
+    def reply_us(self, request: Request) -> int:
+        """How long the answer to it takes, when it is no refusal."""
+        return round((modbus.reply_length(_modbus(request)) + AROUND_RTU) * self._char_us)
+
+    def pdu_us(self, pdu: bytes) -> int:
+        """How long the frame of a PDU took."""
+        return round((len(pdu) + AROUND_RTU) * self._char_us)
 
     @property
     def begun(self) -> bool:
@@ -70,7 +97,7 @@ class Rtu:
 
     def garbled(self, request: Request) -> bool:
         """As many octets as the answer has came, and it is not among them."""
-        return len(self._buffer) >= modbus.reply_length(request) + ADDRESS_AND_CRC
+        return len(self._buffer) >= modbus.reply_length(_modbus(request)) + AROUND_RTU
 
     def clear(self) -> None:
         self._buffer = b""
@@ -88,9 +115,16 @@ class Tcp:
         self._tid = 0
         self._buffer = b""
 
-    def wrap(self, unit: int, pdu: bytes) -> tuple[int, bytes]:
+    def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         self._tid = self._tid % 0xFFFF + 1
-        return self._tid, modbus.mbap_frame(self._tid, unit, pdu)
+        return self._tid, modbus.mbap_frame(self._tid, unit, modbus.request_pdu(_modbus(request)))
+
+    def answer(self, request: Request, pdu: bytes) -> Outcome | None:
+        return _modbus_answer(request, pdu)
+
+    def unanswered_us(self, unit: int, request: Request) -> int | None:
+        """Over TCP every request is answered, whatever its unit address (Messaging on TCP/IP V1.0b, 4.4.2)."""
+        return None
 
     def left(self) -> None:
         """Answers carry the id of their request: nothing to forget."""
@@ -104,7 +138,13 @@ class Tcp:
             frames.append((tid, unit, pdu))
         return frames
 
-    def time_us(self, pdu_octets: int) -> int:
+    def request_us(self, request: Request) -> int:
+        return 0
+
+    def reply_us(self, request: Request) -> int:
+        return 0
+
+    def pdu_us(self, pdu: bytes) -> int:
         return 0
 
     @property
@@ -116,3 +156,109 @@ class Tcp:
 
     def clear(self) -> None:
         self._buffer = b""
+
+
+class Plain:
+    """A serial line whose protocol is not Modbus: what a frame looks like stands in the requests themselves.
+
+    There is no frame but what answers one of the last requests; everything else is noise.
+    """
+
+    listen_us = 300 * MS
+    mistakable = True
+    foreign = None
+
+    def __init__(self, baud: int, char_bits: int = 10) -> None:
+        self._char_us = char_bits * 1e6 / baud
+        self.silence_us = silence_us(baud)
+        self._unit = 0
+        self._forms: dict[Template, None] = {}
+        """What has answered, or may; the newest last."""
+        self._buffer = b""
+
+    def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
+        ask = _ask(request)
+        self._unit = unit
+        for form in (ask.answer, ask.refusal):
+            if form is not None:
+                self._forms.pop(form, None)
+                self._forms[form] = None
+        while len(self._forms) > FORMS_LIMIT:
+            del self._forms[next(iter(self._forms))]
+        return 0, ask.data
+
+    def answer(self, request: Request, pdu: bytes) -> Outcome | None:
+        ask = _ask(request)
+        found = None if ask.answer is None else ask.answer.match(pdu)
+        if found is not None and found[1] == len(pdu):
+            return Reply(tuple(pdu)) if all(found[0].get(name, said) == said for name, said in ask.echo) else None
+        found = None if ask.refusal is None else ask.refusal.match(pdu)
+        if found is not None and found[1] == len(pdu):
+            return Refused(int.from_bytes(found[0].get("code", b""), "big"))
+        return None
+
+    def unanswered_us(self, unit: int, request: Request) -> int | None:
+        return 0 if _ask(request).answer is None else None
+
+    def left(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that these octets complete, those of the newest request's form first."""
+        buffer = self._buffer + data
+        frames: list[Frame] = []
+        start = kept = 0
+        while start < len(buffer):
+            for form in reversed(self._forms):
+                found = form.match(buffer, start)
+                if found is not None:
+                    address = found[0].get(UNIT)
+                    unit = self._unit if address is None else unit_of(address)
+                    frames.append((0, unit, buffer[start : found[1]]))
+                    start = kept = found[1]
+                    break
+            else:
+                start += 1
+        self._buffer = buffer[kept:][-BUFFER_LIMIT:]
+        return frames
+
+    def request_us(self, request: Request) -> int:
+        return round(len(_ask(request).data) * self._char_us)
+
+    def reply_us(self, request: Request) -> int:
+        form = _ask(request).answer
+        return 0 if form is None else round(form.longest * self._char_us)
+
+    def pdu_us(self, pdu: bytes) -> int:
+        return round(len(pdu) * self._char_us)
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._buffer)
+
+    def garbled(self, request: Request) -> bool:
+        form = _ask(request).answer
+        return form is not None and len(self._buffer) >= form.longest
+
+    def clear(self) -> None:
+        self._buffer = b""
+
+
+Framing = Rtu | Tcp | Plain
+
+
+def _ask(request: Request) -> Ask:
+    assert isinstance(request, Ask), "the devices of a bus speak its protocol: config sees to that"
+    return request
+
+
+def _modbus(request: Request) -> modbus.Request:
+    assert not isinstance(request, Ask), "the devices of a bus speak its protocol: config sees to that"
+    return request
+
+
+def _modbus_answer(request: Request, pdu: bytes) -> Outcome | None:
+    try:
+        return modbus.reply_of(_modbus(request), pdu)
+    except Malformed:
+        return None

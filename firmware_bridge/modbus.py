@@ -31,7 +31,10 @@ from pymodbus.pdu.register_message import (
 )
 
 from firmware_bridge.errors import Malformed
-from firmware_bridge.event import Read, Refused, Reply, Request, Table, Write
+from firmware_bridge.event import Read, Refused, Reply, Table, Write
+
+Request = Read | Write
+"""What can be asked in Modbus."""
 
 EXCEPTIONS = {
     1: "illegal function",
@@ -100,6 +103,14 @@ def request_pdu(request: Request) -> bytes:
         case _:
             raise ValueError(f"{request} is no Modbus request")
     return bytes([function]) + body
+
+
+def request_length(request: Request) -> int:
+    """Octets of the PDU of `request`."""
+    if isinstance(request, Write) and (len(request.values) > 1 or request.multiple):
+        count = len(request.values)
+        return 6 + ((count + 7) // 8 if request.table is Table.COIL else 2 * count)
+    return 5
 
 
 def reply_length(request: Request) -> int:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
-from firmware_bridge.event import BusEffect, BusEvent, Read, Received, Request, Send, Table
-from firmware_bridge.framing import Rtu, Tcp
+from firmware_bridge.event import BusEffect, BusEvent, Read, Received, Send, Table
+from firmware_bridge.framing import Framing, Tcp
 from firmware_bridge.machine import MS
 
 FRAMES_LIMIT = 64
@@ -33,7 +33,7 @@ class Seen(NamedTuple):
 class Monitor:
     """Looks on at one bus."""
 
-    def __init__(self, framing: Rtu | Tcp) -> None:
+    def __init__(self, framing: Framing) -> None:
         self.frames: deque[Seen] = deque(maxlen=FRAMES_LIMIT)
         self.turnarounds: dict[int, list[int]] = {}
         """Unit -> how many answers fell into each bucket of BUCKETS_MS and beyond."""
@@ -72,7 +72,7 @@ class Monitor:
         return "; ".join(answers) or "part of a frame, or noise"
 
 
-def said(request: Request) -> str:
+def said(request: modbus.Request) -> str:
     """`reads holding 256, 2 of them`"""
     if isinstance(request, Read):
         return f"reads {request.table} {request.address}, {request.count} of them"

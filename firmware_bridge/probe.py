@@ -30,6 +30,7 @@ from firmware_bridge.event import (
     Submit,
     Transaction,
 )
+from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.link import Link, now_us
 from firmware_bridge.machine import MS, Woken
 from firmware_bridge.modbus import EXCEPTIONS
@@ -117,7 +118,7 @@ class _Asker:
 
     def __init__(self, section: BusSection, folder: Path) -> None:
         bits = 1 + 8 + (section.parity != "N") + section.stop_bits
-        self._bus = Bus(section.id, section.baud if section.rtu else None, bits)
+        self._bus = Bus(section.id, Rtu(section.baud, bits) if section.rtu else Tcp())
         self._link = Link(section, self._fed, folder)
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[str] = self._loop.create_future()

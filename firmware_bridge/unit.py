@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from firmware_bridge import modbus
-from firmware_bridge.event import Priority, Read, Request, Transaction, Write
+from firmware_bridge.event import Ask, Priority, Read, Request, Transaction, Write
 from firmware_bridge.machine import MS, S
 
 QUARANTINE_MAX_US = 1 * S
@@ -66,12 +66,22 @@ TRANSITIONS: dict[tuple[Standing, str], Standing] = {
 }
 
 
-def shape(request: Request) -> tuple[int, ...]:
-    """What tells the answer of one request from that of another: function and length, a write's whole echo."""
+def shape(request: Request) -> tuple[int | str, ...]:
+    """What tells the answer of one request from that of another: function and length, a write's whole echo.
+
+    Of an Ask its message: whether the forms of two answers differ is left to the profile.
+    """
+    if isinstance(request, Ask):
+        return (request.message,)
     function = modbus.function_of(request)
     if isinstance(request, Read):
         return (function, modbus.reply_length(request))
     return (function, *modbus.request_pdu(request)[1:5])
+
+
+def _reads(request: Request) -> bool:
+    """Whether asking again changes nothing."""
+    return isinstance(request, Read) or (isinstance(request, Ask) and request.reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ class Unit:
     silent: int = 0
     heard_us: int | None = None
     owed: list[Debt] = field(default_factory=list)
-    known: list[Read] = field(default_factory=list)
+    known: list[Read | Ask] = field(default_factory=list)
     _probe_us: int = PROBE_FIRST_US
 
     def patience_us(self, timeout_us: int) -> int:
@@ -125,7 +135,7 @@ class Unit:
             # Young debts are kept: a modem on the line may still hold one back.
             self.owed = [debt for debt in self.owed if now_us < debt.asked_us + QUARANTINE_MAX_US]
             self._go("answered")
-        if isinstance(request, Read) and not refused and request not in self.known:
+        if not isinstance(request, Write) and _reads(request) and not refused and request not in self.known:
             self.known.insert(0, request)
             del self.known[KNOWN_LIMIT:]
 
@@ -167,23 +177,27 @@ class Unit:
     def ready_us(self, now_us: int, txn: Transaction) -> int:
         """When this may be asked of it."""
         self.settle(now_us)
-        urgent = txn.priority <= Priority.ORDER and txn.repeatable and isinstance(txn.request, Write)
+        urgent = txn.priority <= Priority.ORDER and txn.repeatable and not _reads(txn.request)
         if self.standing is Standing.QUARANTINED and not urgent:
             return max(self.until_us, self.free_us)
         if urgent or self.sentinel(txn) is not None:
             return self.free_us
         return max(self.free_us, self.mistakable_until_us(txn.request))
 
-    def sentinel(self, txn: Transaction) -> Read | None:
+    def sentinel(self, txn: Transaction) -> Read | Ask | None:
         """What must be asked before the answer to `txn` is believed: a read of another shape than what is owed.
 
         None when nothing is owed, when no such read is known, and for a write, whose echo tells it apart.
         """
         doubted = self.owed and self.standing in (Standing.SUSPECT, Standing.DEMOTED)
-        if not doubted or isinstance(txn.request, Write):
+        if not doubted or not _reads(txn.request):
             return None
         owed = {shape(debt.request) for debt in self.owed}
         for read in self.known:
+            if isinstance(read, Ask):
+                if shape(read) not in owed:
+                    return read
+                continue
             for count in range(read.count, 0, -1):
                 shorter = Read(read.table, read.address, count)
                 if shape(shorter) not in owed:

@@ -33,6 +33,7 @@ from firmware_bridge.event import (
     Write,
     WrittenLate,
 )
+from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import MS, S
 from firmware_bridge.unit import Standing
 
@@ -49,7 +50,7 @@ OFF = Write(Table.COIL, 3, (0,))
 def line(mangle=None, **slaves: Slave) -> Wire:
     """A 9600-baud RTU line with slaves `u1`, `u2` ..."""
     units = {int(name[1:]): slave for name, slave in slaves.items()}
-    return Wire(Bus("line", 9600), units, CHAR_US, mangle)
+    return Wire(Bus("line", Rtu(9600)), units, CHAR_US, mangle)
 
 
 def outcomes(wire: Wire) -> list[object]:
@@ -303,7 +304,7 @@ def test_the_link_is_opened_anew_only_when_all_are_silent() -> None:
 
 def test_tcp_has_several_out_and_matches_by_id() -> None:
     delays = {0: 50 * MS, 1: 10 * MS, 2: 30 * MS}
-    bus = Bus("net", None, in_flight=3)
+    bus = Bus("net", Tcp(), 3)
     wire = Wire(bus, {1: Slave(words={n: n for n in range(10)})}, 0.0, lambda n, f: [(delays.get(n, 0), f)])
     for n in range(3):
         wire.submit(1, Read(Table.HOLDING, n, 1), Priority.POLL)
@@ -312,7 +313,7 @@ def test_tcp_has_several_out_and_matches_by_id() -> None:
 
 
 def test_a_tcp_stream_that_lost_its_place_is_opened_anew() -> None:
-    wire = Wire(Bus("net", None), {1: Slave()}, 0.0, lambda n, f: [(0, b"HTTP/1.1 400 Bad Request")])
+    wire = Wire(Bus("net", Tcp()), {1: Slave()}, 0.0, lambda n, f: [(0, b"HTTP/1.1 400 Bad Request")])
     wire.submit(1, TEN, Priority.POLL)
     wire.run(5 * S)
     assert wire.reopened == 1
@@ -418,7 +419,7 @@ def test_no_wrong_value_is_believed(kind: str, record_property: Callable[[str, o
     rng = random.Random(f"bus {kind}")
     slaves = {u: Slave(words={a: 1000 * u + a for a in range(100)}, turnaround_us=3 * MS * u) for u in (1, 2, 3)}
     mangle = Mangler(kind, rng, 0.4)
-    wire = Wire(Bus("line", 9600), slaves, CHAR_US, mangle)
+    wire = Wire(Bus("line", Rtu(9600)), slaves, CHAR_US, mangle)
     believed = wrong = asked = 0
     while mangle.spoiled < 10_000:
         asked += 1
@@ -487,7 +488,7 @@ def test_the_table_names_every_state() -> None:
 
 
 def test_submit_while_down_is_told_at_once() -> None:
-    bus = Bus("line", 9600)
+    bus = Bus("line", Rtu(9600))
     txn = Transaction("test", 1, 1, TEN, Priority.POLL)
     (finished,) = bus.handle(5, Submit("line", txn))
     assert finished.outcome == LinkLost("link down")  # type: ignore[union-attr]

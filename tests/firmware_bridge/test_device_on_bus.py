@@ -8,6 +8,7 @@ import pytest
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device, DeviceEvent
 from firmware_bridge.event import Begin, Edged, Ended, LinkUp, Presence, Priority, Submit, Table, Withdraw, Write
+from firmware_bridge.framing import Rtu
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import load
 from firmware_bridge.reading import Quality
@@ -29,7 +30,7 @@ class Line(Wire):
         }
         self.board, self.gauge = Slave(), Slave(words={2: 7, 3: 3, 4: 1234})
         self.said: list[tuple[int, object]] = []
-        super().__init__(Bus("bus", 9600), {1: self.board, 2: self.gauge}, CHAR_US)
+        super().__init__(Bus("bus", Rtu(9600)), {1: self.board, 2: self.gauge}, CHAR_US)
         for name in self.devices:
             self.tell(name, LinkUp("bus"))
 
