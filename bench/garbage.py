@@ -31,6 +31,7 @@ from firmware_bridge.event import (
     Table,
     Transaction,
 )
+from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import S, Woken
 from firmware_bridge.modbus import refusal_pdu, request_pdu, rtu_frame
 
@@ -102,7 +103,7 @@ class Fed:
     """A bus that is fed octets as a line would bring them, and always has a read out."""
 
     def __init__(self, baud: int | None) -> None:
-        self.bus = Bus("b", baud)
+        self.bus = Bus("b", Tcp() if baud is None else Rtu(baud))
         self._now_us = S
         self._id = 0
         self._aside_ns = 0
