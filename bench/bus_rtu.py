@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import measure
 from bench.pump import Pump
 from bench.site import Site
-from controller.config import BusSection
+from controller.wiring import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import Reply
 from firmware_bridge.framing import Rtu

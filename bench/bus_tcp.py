@@ -16,7 +16,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from bench import measure
 from bench.pump import Pump
-from controller.config import BusSection
+from controller.wiring import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import Reply
 from firmware_bridge.framing import Tcp

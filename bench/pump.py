@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from controller.config import BusSection
+from controller.wiring import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import BusEvent, Finished, LinkUp, Priority, Read, Reply, Send, Submit, Table, Transaction
 from firmware_bridge.link import Link, now_us
@@ -33,7 +33,8 @@ class Pump:
         await asyncio.sleep(LISTEN_S)
 
     async def run(self, reads: int) -> None:
-        """Until so many are answered."""
+        """Until so many are answered. It may be run again."""
+        self._done.clear()
         self._left = reads
         self._submitted = min(self._ahead, reads)
         for n in range(self._submitted):

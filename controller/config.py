@@ -4,17 +4,17 @@
 known to exist, or every problem of every file at once. Relative paths are relative to the file they stand in.
 """
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from controller import signal
+from controller import signal, wiring
 from controller.signal import Signals
 from controller.wire import Code, Layer
+from controller.wiring import BusSection
 from firmware_bridge import document, profile
 from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
@@ -26,6 +26,13 @@ PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$"
 """`device.point`, a channel's point with its number: `meter-1.current_3`."""
 DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
 """`device` or `device.channel`."""
+
+POLL_MS = 2000
+"""The slowest poll by which a contactor or a phase is judged within an on-phase of six seconds."""
+GROWL_MS = 3000
+"""A growl where its section does not say: what a technician may sound at all."""
+MOTOR_GROWL_MS = 1000
+"""... and of a motor, which takes several seconds to its full sound."""
 
 ASSUMED_CLOCK = ("demo", "test")
 """Deployments in which the wall clock may be taken for right: nobody is warned by them."""
@@ -79,32 +86,6 @@ class SignalFiles(Document):
     files: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class BusSection(Document):
-    """One line or TCP endpoint."""
-
-    id: Code
-    link: str
-    """`serial:/dev/serial/by-path/...`, `tcp:host:port`, or `rtu-tcp:host:port` for RTU frames through a TCP tunnel."""
-    baud: Annotated[int, Field(ge=1200, le=4_000_000)] = 9600
-    parity: Literal["N", "E", "O"] = "N"
-    stop_bits: Literal[1, 2] = 1
-    echo: bool = False
-    """The adapter hears what it sends."""
-
-    @field_validator("link")
-    @classmethod
-    def _link(cls, value: str) -> str:
-        if not re.fullmatch(r"serial:.+|(tcp|rtu-tcp):[^:]+:[0-9]{1,5}", value):
-            raise ValueError("say serial:/dev/serial/by-path/..., tcp:host:port or rtu-tcp:host:port")
-        if value.startswith("serial:/dev/ttyUSB"):
-            raise ValueError("ttyUSB numbers change at replugging; use /dev/serial/by-path/...")
-        return value
-
-    @property
-    def rtu(self) -> bool:
-        return not self.link.startswith("tcp:")
-
-
 class DeviceSection(Document):
     """A thing at a unit address."""
 
@@ -119,6 +100,8 @@ class Feedback(Document):
 
     point: PointRef
     above: float | None = None
+    proves: Literal["sensed", "heard"] = "sensed"
+    """`heard`: a sound pressure, which a neighbour or thunder may raise as well. It is counted apart from `sensed`."""
 
 
 class SirenSection(Document):
@@ -145,6 +128,28 @@ class SirenSection(Document):
     """How long a motor takes until its feedback shows."""
     spool_down_s: Annotated[float, Field(ge=0, le=60)] = 2.0
     starts_per_hour: Annotated[int, Field(ge=1, le=600)] | None = None
+    contactor: PointRef | None = None
+    """A bool point that is true while the contactor of the motor is closed (its auxiliary contact)."""
+    contactor_ms: Annotated[int, Field(ge=100, le=10_000)] = 1000
+    """It closes within this of the on-edge, and opens within this of the off."""
+    phase_currents: tuple[PointRef, ...] = ()
+    """The currents of the three phases of a motor."""
+    phase_above: Annotated[float, Field(gt=0)] | None = None
+    """Ampere that each of them passes while the motor runs."""
+    phase_loss_s: Annotated[float, Field(ge=0.5, le=30)] = 2.0
+    """One that stays below while another is above for this long is a lost phase."""
+    growl_ms: Annotated[int, Field(ge=200, le=3000)] | None = None
+    """How long a growl is. Default: 1 s for a motor, so that the rotor turns without full sound; 3 s for others."""
+
+    @property
+    def growl_s(self) -> float:
+        return (self.growl_ms or (MOTOR_GROWL_MS if self.type == "motor" else GROWL_MS)) / 1000
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Every point that tells something of this siren, apart from its drive's own."""
+        single = tuple(p for p in (self.isolator, self.contactor) if p is not None)
+        return (*(f.point for f in self.feedback), *single, *self.phase_currents)
 
 
 class GatewayFile(Document):
@@ -291,12 +296,13 @@ def _cross_check(config: Config) -> list[Problem]:
         bus = buses.get(d.bus)
         if bus is None:
             problem(f"{key}.bus", d.bus, f"no such bus; buses: {', '.join(buses)}")
-        elif known is not None and bus.link.startswith("serial:") and bus.parity != known.line.parity:
-            problem(f"{key}.profile", d.profile, f"speaks parity {known.line.parity}, bus {bus.id} {bus.parity};"
-                    " put it on a line of its own parity, or set the unit's")
         if (d.bus, d.unit) in at:
             problem(f"{key}.unit", d.unit, f"already {at[d.bus, d.unit]}'s on bus {d.bus}; give it another")
         at[d.bus, d.unit] = d.id
+
+    for line in spec.bus:
+        out.extend(wiring.problems(file, line, [(d.id, devices[d.id]) for d in spec.device
+                                                if d.bus == line.id and d.id in devices]))
 
     def output(key: str, ref: str) -> Profile | None:
         drive = Drive.of(ref)
@@ -343,8 +349,25 @@ def _cross_check(config: Config) -> list[Problem]:
                 problem(f"{key}.feedback[{n}].above", None, f"{f.point} is a number; say above which it sounds")
             if found and found.spec.poll_ms is None:
                 problem(f"{key}.feedback[{n}].point", f.point, "is never polled; choose a point with poll_ms")
+            if found and f.proves == "heard" and (found.type == "bool" or found.spec.values):
+                problem(f"{key}.feedback[{n}].proves", f.proves, f"{f.point} is no number; a sound pressure is one")
         if s.isolator:
             found = point(f"{key}.isolator", s.isolator)
             if found and found.type != "bool":
                 problem(f"{key}.isolator", s.isolator, "is a number; an isolator is a bool")
+        quick = [(f"{key}.contactor", s.contactor, "bool")] if s.contactor else []
+        quick += [(f"{key}.phase_currents[{n}]", ref, "number") for n, ref in enumerate(s.phase_currents)]
+        for name, ref, kind in quick:
+            found = point(name, ref)
+            if found and (found.type == "bool") != (kind == "bool"):
+                problem(name, ref, "is a number; a contactor is a bool" if kind == "bool" else
+                        "is a bool; the current of a phase is a number")
+            elif found and not 0 < (found.spec.poll_ms or 0) <= POLL_MS:
+                problem(name, ref, f"is not polled each {POLL_MS} ms or oftener; choose a point that is")
+        if s.phase_currents and s.type != "motor":
+            problem(f"{key}.phase_currents", s.type, "only a siren of type motor has three phases; drop it")
+        elif s.phase_currents and (len(s.phase_currents), len(set(s.phase_currents))) != (3, 3):
+            problem(f"{key}.phase_currents", list(s.phase_currents), "name three different points, one a phase")
+        if bool(s.phase_currents) != (s.phase_above is not None):
+            problem(f"{key}.phase_above", s.phase_above, "phase_currents and phase_above belong together")
     return out

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
-from controller import desk
+from controller import desk, wiring
 from controller.config import Config, Drive
 from controller.event import (
     Activate,
@@ -65,7 +65,6 @@ from firmware_bridge.event import (
     Withdraw,
     WrittenLate,
 )
-from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.machine import S, Woken
 from firmware_bridge.reading import Quality, Took
 
@@ -75,7 +74,7 @@ SHOW_US = 1 * S
 """How often a device's readings are shown to the session; it tells them on by exception."""
 READS_LIMIT = 16
 """Technicians' reads under way at once."""
-TO_ORDERS = frozenset({"order", "stop", "activate", "quiet-test"})
+TO_ORDERS = frozenset({"order", "stop", "activate", "growl", "quiet-test"})
 """What a technician asks that does something; the rest are looks."""
 
 Effect = Send | Reopen | Append | Publish
@@ -97,17 +96,15 @@ class Gateway:
         self.buses: dict[str, Bus] = {}
         for bus in spec.bus:
             profiles = [config.profile_of(d.id) for d in spec.device if d.bus == bus.id]
-            bits = 1 + 8 + (bus.parity != "N") + bus.stop_bits
-            tcp = not bus.rtu
-            in_flight = min((p.line.in_flight for p in profiles), default=1) if tcp else 1
-            self.buses[bus.id] = Bus(bus.id, Tcp() if tcp else Rtu(bus.baud, bits), in_flight)
+            self.buses[bus.id] = Bus(bus.id, wiring.framing(bus, profiles), wiring.in_flight(bus, profiles),
+                                     broadcast=bus.broadcast)
         self.devices = {d.id: Device(d.id, d.bus, d.unit, config.profile_of(d.id)) for d in spec.device}
         self.sirens: dict[str, Siren] = {}
         for s in spec.siren:
             off = config.profile_of(Drive.of(s.second_off).device) if s.second_off else None
             others = {device: config.profile_of(device) for device in _heard_by(config, s.id)}
             self.sirens[s.id] = Siren(s, config.profile_of(Drive.of(s.drive).device), off, others)
-        targets = [Target(s.id, config.area_of(s), s.layer) for s in spec.siren]
+        targets = [Target(s.id, config.area_of(s), s.layer, s.growl_s) for s in spec.siren]
         self.orders = Orders(config.id, spec.gateway.deployment, targets, config.signals, trust,
                              spec.local.technicians, session)
         self.session = Session(_birth(config, trust, session, version))
@@ -366,6 +363,5 @@ def _birth(config: Config, trust: TrustList, session: str, version: str) -> Birt
 def _heard_by(config: Config, siren: str) -> set[str]:
     """The devices whose readings and presence concern a siren."""
     section = next(s for s in config.spec.siren if s.id == siren)
-    points = [f.point for f in section.feedback] + ([section.isolator] if section.isolator else [])
     drives = [section.drive] + ([section.second_off] if section.second_off else [])
-    return {Drive.of(d).device for d in drives} | {p.partition(".")[0] for p in points}
+    return {Drive.of(d).device for d in drives} | {p.partition(".")[0] for p in section.points}

@@ -32,7 +32,7 @@ from firmware_bridge.event import (
 from firmware_bridge.machine import MS
 from firmware_bridge.modbus import EXCEPTIONS
 from firmware_bridge.move import Expect, Move, Set, Wait, same
-from firmware_bridge.plan import Block, blocks
+from firmware_bridge.plan import Block, Exchange, fetches
 from firmware_bridge.profile import Line
 from firmware_bridge.reading import Reading
 
@@ -102,21 +102,25 @@ class Requests:
 
     def __init__(self, device: str, bus: str, unit: int, line: Line) -> None:
         self.line = line
-        self.reads: dict[int, Block] = {}
+        self.reads: dict[int, Block | Exchange] = {}
         """What each read that is with the bus asks for; the device takes it out when the read has ended."""
         self._device = device
         self._bus = bus
         self._unit = unit
         self._ids = count(1)
 
-    def read(self, block: Block, priority: Priority, expires_us: int | None) -> Submit:
-        submit = self._submit(block.read, priority, expires_us)
+    def read(self, block: Block | Exchange, priority: Priority, expires_us: int | None) -> Submit:
+        submit = self._submit(block.request(self._unit), priority, expires_us)
         self.reads[submit.transaction.id] = block
         return submit
 
     def write(self, move: Set, priority: Priority, expires_us: int | None, at_us: int | None) -> Submit:
         point = move.point
-        request = Write(point.table, point.address, move.words, point.spec.multiple)
+        request: Request
+        if point.message is not None:
+            request = point.message.request(self._unit, {point.field: bytes(move.words)})
+        else:
+            request = Write(point.table, point.address, move.words, point.spec.multiple)
         return self._submit(request, priority, expires_us, at_us, move.repeatable)
 
     def withdraw(self, id: int) -> Withdraw:
@@ -165,6 +169,8 @@ class Run:
         self._at = 0
         self._tries = 0
         self._edge_us: int | None = None
+        self._edging = False
+        """Whether the edge left and is not known to have been heard."""
         self._before: Reading | None = None
         self._looked_us = 0
         self._end_us = 0
@@ -231,16 +237,17 @@ class Run:
         return [submit]
 
     def _written(self, now_us: int, move: Set, event: Finished) -> list[RunEffect]:
-        begin = self.begin
         if move.edge and event.sent_us is not None:
             self._edge_us = event.sent_us
         again = move.repeatable and self._tries < WRITE_TRIES
         match event.outcome:
             case Reply():
-                if not move.edge:
-                    return self._done(now_us)
-                assert event.sent_us is not None, "answered, so it was sent"
-                return [Edged(begin.device, begin.token, begin.action, event.sent_us), *self._done(now_us)]
+                self._edging = move.edge
+                return [*self._edged(), *self._done(now_us)]
+            case Sent():
+                # Nobody answers it: that it was heard is for a later `expect` to see.
+                self._edging = move.edge
+                return self._done(now_us)
             case Silent() if again:
                 self._tries += 1
                 self._go("again")
@@ -253,6 +260,14 @@ class Run:
                 return []
             case outcome:
                 return self._over(False, said(outcome))
+
+    def _edged(self) -> list[RunEffect]:
+        """The edge was heard, if it was still to be: its answer says so, or what was expected of it."""
+        if not self._edging:
+            return []
+        self._edging = False
+        assert self._edge_us is not None, "heard, so it was sent"
+        return [Edged(self.begin.device, self.begin.token, self.begin.action, self._edge_us)]
 
     def _later(self) -> Expect | None:
         """The next expectation after this step."""
@@ -269,7 +284,7 @@ class Run:
         return before.value is not None and not same(before.value, later.value)
 
     def _look(self, now_us: int, move: Expect) -> list[RunEffect]:
-        block = blocks([move.point], self._requests.line)[0]
+        block = fetches([move.point], self._requests.line)[0]
         submit = self._requests.read(block, Priority.READ_BACK, self._end_us)
         self.id = submit.transaction.id
         self._looked_us = now_us
@@ -279,7 +294,7 @@ class Run:
     def _seen(self, now_us: int, move: Expect, outcome: Outcome, reading: Reading | None) -> list[RunEffect]:
         value = None if reading is None else reading.value
         if value is not None and same(value, move.value):
-            return self._done(now_us)
+            return [*self._edged(), *self._done(now_us)]
         bad = said(outcome) if reading is None else str(reading.why)
         self._saw = bad if value is None else f"it is {value!r}"
         self._go("later", min(self._looked_us + LOOK_US, self._end_us))

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from firmware_bridge.machine import MS
 from firmware_bridge.move import same
-from firmware_bridge.plan import Block
+from firmware_bridge.plan import Block, Exchange
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile
 from firmware_bridge.reading import NoValue, Quality, Reading, Value
@@ -45,9 +45,8 @@ class Belief:
             return replace(found, quality=Quality.UNCERTAIN)
         return found
 
-    def take(self, now_us: int, block: Block, values: tuple[int, ...], at_us: int) -> tuple[Reading, ...]:
+    def take(self, now_us: int, block: Block | Exchange, values: tuple[int, ...], at_us: int) -> tuple[Reading, ...]:
         """The unit answered: what its words meant at `at_us`, those first on which others depend."""
-        assert len(values) == block.count, "the bus matched the length"
         taken: list[Reading] = []
         for point in sorted(block.points, key=lambda p: len(self.needs[p.name])):
             taken.append(self._decode(now_us, point, block.words(point, values), at_us))

@@ -34,7 +34,7 @@ from firmware_bridge.event import (
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.modbus import EXCEPTIONS
 from firmware_bridge.move import resolve
-from firmware_bridge.plan import Block, Cut, blocks
+from firmware_bridge.plan import Block, Cut, Exchange, fetches
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile
 from firmware_bridge.reading import NoValue, Reading, Took
@@ -252,9 +252,9 @@ class Device:
             for one in self._rounds:
                 one.due_us = now_us + self.profile.line.connect_delay_ms * MS + spread_us
 
-    def _plan(self, points: Iterable[Point]) -> list[Block]:
+    def _plan(self, points: Iterable[Point]) -> list[Block | Exchange]:
         """Blocks of `points`; those first without which others mean nothing."""
-        planned = blocks(points, self.profile.line, self._cuts)
+        planned = fetches(points, self.profile.line, self._cuts)
         return sorted(planned, key=lambda b: not any(p.name in self._belief.needed for p in b.points))
 
     def _poll(self, now_us: int) -> list[DeviceEffect]:
@@ -336,7 +336,7 @@ class Device:
     def _lost(self, now_us: int, why: NoValue) -> list[DeviceEffect]:
         return self._took(self._belief.lose(now_us, why, self.profile.points.values()))
 
-    def _part(self, event: Finished, block: Block, outcome: Outcome) -> list[Submit]:
+    def _part(self, event: Finished, block: Block | Exchange, outcome: Outcome) -> list[Submit]:
         """Ask again in two reads for a block that the unit refuses as one, and never for the whole again."""
         cut = block.cut() if isinstance(outcome, Refused) and outcome.code in ILLEGAL else None
         if cut is None:
@@ -345,7 +345,7 @@ class Device:
         asked = event.transaction
         return [self._requests.read(part, asked.priority, asked.expires_us) for part in self._plan(block.points)]
 
-    def _take(self, now_us: int, event: Finished, block: Block, outcome: Outcome) -> list[DeviceEffect]:
+    def _take(self, now_us: int, event: Finished, block: Block | Exchange, outcome: Outcome) -> list[DeviceEffect]:
         """The readings that this outcome gives: of an answer all, of a failure those that change."""
         match outcome:
             case Reply(values):
@@ -361,7 +361,7 @@ class Device:
     def _took(self, readings: tuple[Reading, ...]) -> list[DeviceEffect]:
         return [Took(self.id, readings)] if readings else []
 
-    def _told(self, id: int, parts: set[int], block: Block, outcome: Outcome) -> list[DeviceEffect]:
+    def _told(self, id: int, parts: set[int], block: Block | Exchange, outcome: Outcome) -> list[DeviceEffect]:
         """Tell whoever asked for a read that is now complete."""
         out: list[DeviceEffect] = []
         for asked in self._asked:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import serial
 
-from controller.config import BusSection
+from controller.wiring import BusSection
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received, WrittenLate
 
 READ_BYTES = 4096

@@ -75,6 +75,8 @@ def _move(profile: Profile, begin: Begin, step: Step, bounded: bool) -> Move:
             raise ValueError(f"missing argument {step.to if step.set is not None else step.is_}")
     words = point.encode(value)
     if step.set is not None:
+        if point.message is not None:
+            point.message.request(1, {point.field: bytes(words)})  # Malformed now, and not when the edge is due
         return Set(point, words, step.edge, bounded)
     return Expect(point, value, step.within_ms * MS)
 

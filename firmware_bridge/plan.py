@@ -1,4 +1,4 @@
-"""Which block reads fetch the points that are due together: as few as the unit allows.
+"""Which block reads or messages fetch the points that are due together: as few as the unit allows.
 
 It refuses to know when points are due, what a unit answered, and what a value means. A *cut* is an address that
 no block may cross, because the unit refused one that did; the device remembers its cuts.
@@ -7,7 +7,8 @@ no block may cross, because the unit refused one that did; the device remembers 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from firmware_bridge.event import Read, Table
+from firmware_bridge.event import Read, Request, Table
+from firmware_bridge.message import Message
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Line
 
@@ -26,8 +27,7 @@ class Block:
     count: int
     points: tuple[Point, ...]
 
-    @property
-    def read(self) -> Read:
+    def request(self, unit: int) -> Request:
         return Read(self.table, self.address, self.count)
 
     def words(self, point: Point, values: tuple[int, ...]) -> tuple[int, ...]:
@@ -51,8 +51,41 @@ class Block:
         return self.table, max(starts[1:], key=lambda start: (hole(start), -abs(start - middle)))
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One message, where the protocol is not Modbus, and the points that its answer tells."""
+
+    message: Message
+    points: tuple[Point, ...]
+
+    def request(self, unit: int) -> Request:
+        return self.message.request(unit, {})
+
+    def words(self, point: Point, values: tuple[int, ...]) -> tuple[int, ...]:
+        """The octets of `point` among those of the answer."""
+        assert self.message.answer is not None, "a readable point has one"
+        found = self.message.answer.match(bytes(values))
+        assert found is not None, "the bus matched it"
+        return tuple(found[0][point.field])
+
+    def cut(self) -> Cut | None:
+        """An answer is whole or not there."""
+        return None
+
+
+def fetches(points: Iterable[Point], line: Line, cuts: frozenset[Cut] = frozenset()) -> list[Block | Exchange]:
+    """The fewest requests for `points`: block reads, or a message for all that it tells."""
+    readable = [p for p in points if p.spec.readable]
+    messages: dict[Message, dict[str, Point]] = {}
+    for point in readable:
+        if point.message is not None:
+            messages.setdefault(point.message, {})[point.name] = point
+    exchanges = [Exchange(message, tuple(told.values())) for message, told in messages.items()]
+    return [*blocks((p for p in readable if p.message is None), line, cuts), *exchanges]
+
+
 def blocks(points: Iterable[Point], line: Line, cuts: frozenset[Cut] = frozenset()) -> list[Block]:
-    """The fewest reads for `points`; pulses and unreadable points are left out.
+    """The fewest reads for `points` of tables; pulses and unreadable points are left out.
 
     A block stays in one table, has holes up to `line.hole` and up to `line.max_block` registers, and crosses no
     cut. A value is never torn, even where it is wider than `max_block`. Taking each block as long as it may be,

@@ -6,13 +6,18 @@ resolved. It refuses to know whether anybody may write it, and whether what was 
 
 import math
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from firmware_bridge import octets
 from firmware_bridge.document import Document
 from firmware_bridge.event import Table
+from firmware_bridge.message import Message
 from firmware_bridge.reading import Value
+from firmware_bridge.text import FIELD_LIMIT
 
 Scalar = bool | int | float | str
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -39,8 +44,12 @@ class Condition(Document):
 class PointSpec(Document):
     """One named value of a device, as the datasheet gives it."""
 
-    at: Annotated[str, Field(pattern=r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$")]
-    type: Literal["bool", "u16", "s16", "u32", "s32", "f32"] | None = None
+    at: Annotated[str, Field(pattern=r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$"
+                                     r"|^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
+    """Table and address, or message and field where the protocol is not Modbus."""
+    type: Literal["bool", "u16", "s16", "u32", "s32", "f32",
+                  "u8", "s8", "digits", "number", "flag", "text"] | None = None
+    """The last six only of a field: an octet, or characters (whole number, number with a point, 0 or 1, text)."""
     words: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
     bit: Annotated[int, Field(ge=0, le=15)] | None = None
     bits: Annotated[int, Field(ge=1, le=16)] = 1
@@ -49,6 +58,10 @@ class PointSpec(Document):
     """True where 0 on the wire means yes (name every bit with its polarity: mixed ones occur in one frame)."""
     scale: float = 1.0
     offset: float = 0.0
+    decimals: Annotated[int, Field(ge=0, le=9)] = 0
+    """Of a `number`: how many it is written with."""
+    charset: Literal["ascii", "gb2312", "gbk"] = "ascii"
+    """Of a `text`."""
     decimals_from: Name | None = None
     """Point whose value is the number of decimals: value = raw x 10^-decimals. Unknown decimals: no value."""
     factor_from: Factor | None = None
@@ -93,16 +106,30 @@ class Point:
     """A point of one channel with its address resolved: encodes and decodes its words.
 
     Attributes: `name`, `base` (without channel), `channel` (1-based or None), `table`, `address`, `width`
-    (registers or bits), `spec`.
+    (registers or bits), `spec`. A field of a message has `message` and `field` in place of an address; its words are
+    its octets, and its `width` is 0 where it has as many as there are.
     """
 
-    __slots__ = ("address", "base", "channel", "name", "spec", "table", "type", "width")
+    __slots__ = ("address", "base", "channel", "field", "message", "name", "spec", "table", "type", "width")
 
-    def __init__(self, base: str, spec: PointSpec, channel: int | None) -> None:
+    message: Message | None
+    width: int
+
+    def __init__(self, base: str, spec: PointSpec, channel: int | None,
+                 messages: Mapping[str, Message] = MappingProxyType({})) -> None:
         table, _, address = spec.at.partition(":")
         self.base = base
         self.channel = channel
         self.name = base if channel is None else f"{base}_{channel}"
+        self.spec = spec
+        self.message, self.field = None, ""
+        if not address:
+            name, _, self.field = spec.at.partition(".")
+            self.table, self.address = Table.FIELD, 0
+            self.message = messages[name]
+            self.type = spec.type or ("bool" if spec.bit is not None and spec.bits == 1 else "u8")
+            self.width = {**self.message.ask.fields, **self.message.told}[self.field] or 0
+            return
         self.table = Table(table)
         bits = self.table in {Table.COIL, Table.DISCRETE}
         self.type = spec.type or ("bool" if bits or (spec.bit is not None and spec.bits == 1) else "u16")
@@ -110,7 +137,6 @@ class Point:
         # Several channels as parts of one register share its address; else they lie `stride` apart.
         step = 0 if channel is None or spec.bit is not None else (channel - 1) * spec.stride * self.width
         self.address = int(address, 0) + step
-        self.spec = spec
 
     def __repr__(self) -> str:
         return f"Point({self.name} at {self.table}:{self.address})"
@@ -130,15 +156,19 @@ class Point:
     @property
     def span(self) -> tuple[int, int] | None:
         """The least and the greatest number that the wire can carry; None for a bool or a float."""
-        if self.type in {"bool", "f32"}:
+        if self.type in {"bool", "f32", "number", "flag", "text"}:
             return None
-        bits = 16 * self.width if self.bit is None else self.spec.bits
+        if self.type == "digits":
+            return 0, 10 ** (self.width or 9) - 1
+        bits = (8 if self.table is Table.FIELD else 16) * self.width if self.bit is None else self.spec.bits
         return (-(1 << bits - 1), (1 << bits - 1) - 1) if self.type.startswith("s") else (0, (1 << bits) - 1)
 
     def decode(self, words: tuple[int, ...], factor: float = 1.0) -> Value:
         """The value that these raw bits or registers mean, in the point's unit."""
+        if self.type == "text":
+            return bytes(words).decode(self.spec.charset, "replace")
         raw = self.raw(words)
-        if self.type == "bool":
+        if self.type in {"bool", "flag"}:
             return bool(raw) != self.spec.inverted
         if self.spec.values:
             for name, code in self.spec.values.items():
@@ -151,9 +181,11 @@ class Point:
         return raw * scale + self.spec.offset
 
     def raw(self, words: tuple[int, ...]) -> int | float:
-        """The number on the wire, before names, scale and polarity."""
+        """The number on the wire, before names, scale and polarity. ValueError: a field that is no number."""
         if self.table in {Table.COIL, Table.DISCRETE}:
             return words[0]
+        if self.table is Table.FIELD and self.bit is None:
+            return octets.number(self.type, self._ordered(bytes(words)) if self.type in octets.BINARY else bytes(words))
         if self.bit is not None:
             part = words[0] >> self.bit & self.mask
             span = self.span
@@ -168,7 +200,12 @@ class Point:
 
         Datasheets give the bare bits (0xFFFF) even where the value is signed, so both are compared.
         """
-        raw = self.raw(words)
+        if self.type == "text":
+            return False
+        try:
+            raw = self.raw(words)
+        except ValueError:
+            return True
         if not math.isfinite(raw):
             return True
         if raw < 0 and self.span is not None and int(raw) - 2 * self.span[0] in self.spec.invalid:
@@ -181,15 +218,30 @@ class Point:
             return bytes(data[i] for i in _ORDER[self.spec.words])
         return data[::-1] if self.spec.words in {"BADC", "DCBA"} else data
 
+    def _text(self, value: Value) -> tuple[int, ...]:
+        if not isinstance(value, str):
+            raise ValueError(f"{self.name}: {value!r} is no text")
+        try:
+            data = value.encode(self.spec.charset)
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{self.name}: {value[error.start]!r} is not in {self.spec.charset}") from None
+        most = self.width or FIELD_LIMIT
+        if len(data) > most:
+            raise ValueError(f"{self.name}: {len(data)} octets in {self.spec.charset}, {most} fit")
+        return tuple(data.ljust(self.width))
+
     def encode(self, value: Value) -> tuple[int, ...]:
         """The raw bits or registers that mean `value`; ValueError says what is allowed.
 
         Only a point that we write is held to `low` and `high`: a simulator must be able to show a bad reading.
         """
-        if self.table is Table.COIL or self.type == "bool":
+        if self.type == "text":
+            return self._text(value)
+        if self.table is Table.COIL or self.type in {"bool", "flag"}:
             if not isinstance(value, (bool, int)):
                 raise ValueError(f"{self.name}: {value!r} is not true or false")
-            return (int(bool(value) != self.spec.inverted),)
+            bit = int(bool(value) != self.spec.inverted)
+            return tuple(octets.printed("flag", bit, 1, 0)) if self.type == "flag" else (bit,)
         if isinstance(value, str):
             if value not in self.spec.values:
                 raise ValueError(f"{self.name}: {value!r} is not one of {', '.join(self.spec.values)}")
@@ -203,6 +255,8 @@ class Point:
                 data = struct.pack(">f", number)
             except OverflowError:
                 raise ValueError(f"{self.name}: {value!r} does not fit f32") from None
+        elif self.type == "number":
+            data = octets.printed(self.type, number, self.width or None, self.spec.decimals)
         else:
             # Rounded down, so that a lease is never longer than was asked for; but 0.3 / 0.1 is 3, not 2.
             whole = math.floor(number + max(1e-6, abs(number) * 1e-12))
@@ -213,7 +267,11 @@ class Point:
                 raise ValueError(f"{self.name}: {value!r} does not fit {kind}")
             if self.bit is not None:
                 return (whole & self.mask,)
-            data = whole.to_bytes(2 * self.width, "big", signed=whole < 0)
+            if self.type == "digits":
+                data = octets.printed(self.type, whole, self.width or None, 0)
+            else:
+                octets_each = 1 if self.table is Table.FIELD else 2
+                data = whole.to_bytes(octets_each * self.width, "big", signed=whole < 0)
             number = whole
         if self.spec.write and not isinstance(value, str):
             # Judged as it will be written: 0.5 s cut to 0 would be "never" on a head whose limit it is.
@@ -221,5 +279,7 @@ class Point:
             least, most = self.spec.low, self.spec.high
             if (least is not None and meant < least - 1e-6) or (most is not None and meant > most + 1e-6):
                 raise ValueError(f"{self.name}: {value!r} is outside {least} to {most} {self.spec.unit}".rstrip())
+        if self.table is Table.FIELD:
+            return tuple(self._ordered(data) if self.type in octets.BINARY else data)
         data = self._ordered(data)
         return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))

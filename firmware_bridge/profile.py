@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from firmware_bridge import document, shape
+from firmware_bridge import document, shape, speech
 from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.event import Table
+from firmware_bridge.message import FrameSpec, Message, MessageSpec
+from firmware_bridge.octets import PRINTED
 from firmware_bridge.point import Condition, Name, Point, PointSpec, Scalar
 from firmware_bridge.reading import Value
 
@@ -54,6 +56,8 @@ class Line(Document):
     """Each point must be read alone (Hycontrol: 'MUST read as singles, not blocks')."""
     in_flight: Annotated[int, Field(ge=1, le=16)] = 1
     """Modbus TCP requests the unit can hold at once."""
+    broadcast: bool = False
+    """It obeys writes to unit 0, as the standard asks; only where the source says so or it was tried."""
     wildcards: tuple[int, ...] = ()
     """Unit addresses at which any such unit answers; never used on a shared line."""
 
@@ -176,7 +180,8 @@ class ProfileSpec(Document):
     make: str
     model: str
     kind: Literal["siren", "relay", "annunciator", "input", "gauge", "power", "sign", "voice"]
-    protocol: Literal["modbus"] = "modbus"
+    protocol: Literal["modbus", "plain"] = "modbus"
+    """`plain`: a serial protocol of its own, whose messages stand in this file."""
     source: str
     """Datasheet or document the addresses come from."""
     notes: tuple[str, ...] = ()
@@ -185,6 +190,8 @@ class ProfileSpec(Document):
     line: Line = Line()
     identity: Name | None = None
     """A read-only point that tells the model is there (probe, sentinel)."""
+    frame: FrameSpec | None = None
+    messages: dict[Name, MessageSpec] = {}
     points: dict[Name, PointSpec]
     output: OutputSpec | None = None
     grade: GradeSpec | None = None
@@ -197,7 +204,7 @@ class ProfileSpec(Document):
 class Profile:
     """A checked profile with its channels expanded. Immutable by custom; shared by all devices of the model."""
 
-    __slots__ = ("actions", "channels", "file", "id", "line", "output", "points", "spec")
+    __slots__ = ("actions", "channels", "file", "id", "line", "messages", "output", "points", "spec")
 
     def __init__(self, id: str, file: str, spec: ProfileSpec) -> None:
         self.id = id
@@ -207,10 +214,12 @@ class Profile:
         self.output = spec.output
         self.actions = spec.actions
         self.channels = spec.channels
+        envelope = None if spec.frame is None else spec.frame.envelope
+        self.messages = {name: Message(name, message, envelope) for name, message in spec.messages.items()}
         self.points: dict[str, Point] = {}
         for base, point in spec.points.items():
             for channel in range(1, point.channels + 1) if point.channels else (None,):
-                one = Point(base, point, channel)
+                one = Point(base, point, channel, self.messages)
                 self.points[one.name] = one
 
     def point(self, name: str, channel: int | None = None) -> Point:
@@ -235,6 +244,8 @@ def load(path: Path) -> Profile:
     """The profile in `path`; its id is the file's name without `.toml`."""
     file = str(path)
     spec = document.check(ProfileSpec, document.parse(document.read_text(path), file), file)
+    if problems := [*speech.problems(file, spec.protocol, spec.messages, spec.frame, spec.points)]:
+        raise BadDocument(problems)
     profile = Profile(path.stem, file, spec)
     problems = [*_cross_check(profile), *shape.problems(file, profile.points.values())]
     if problems:
@@ -304,7 +315,7 @@ def _cross_check(profile: Profile) -> list[Problem]:
 
     for name, point in spec.points.items():
         key = f"points.{name}"
-        table = Table(point.at.partition(":")[0])
+        table = Table(point.at.partition(":")[0]) if ":" in point.at else Table.FIELD
         if point.write and table in {Table.INPUT, Table.DISCRETE}:
             problem(f"{key}.write", point.write, f"{table} is read-only; drop `write`")
         if table is Table.PULSE and point.readable:
@@ -313,6 +324,8 @@ def _cross_check(profile: Profile) -> list[Problem]:
             problem(f"{key}.poll_ms", point.poll_ms, "it is not readable; drop poll_ms")
         if point.type in {"u32", "s32", "f32"} and table in {Table.COIL, Table.DISCRETE}:
             problem(f"{key}.type", point.type, "a bit is a bool; drop `type`")
+        if point.type in {"u8", "s8", *PRINTED} and table is not Table.FIELD:
+            problem(f"{key}.type", point.type, "only a field of a message can be that; a register is u16 or wider")
         for ref, what in (("decimals_from", point.decimals_from),
                           ("factor_from.point", point.factor_from.point if point.factor_from else None),
                           ("valid_if.point", point.valid_if.point if point.valid_if else None)):
@@ -363,6 +376,9 @@ def _cross_check(profile: Profile) -> list[Problem]:
             for target in known(key, step.set)[:1]:
                 if target.spec.write is None:
                     problem(f"{key}.set", step.set, f"point {step.set} has no `write`; say level or trigger")
+                unanswered = target.message is not None and target.message.answer is None
+                if step.edge and unanswered and not any(after.expect for after in steps[n + 1:]):
+                    problem(key, step.set, "nobody answers this edge; let an `expect` behind it tell that it was heard")
         if sum(step.edge for step in steps) > 1:
             problem(f"actions.{name}", "two edges", "mark one `set` as the edge")
     for name, rule in spec.simulate.items():

@@ -68,7 +68,7 @@ def test_the_demo_gateways_are_whole(path: Path) -> None:
 def test_a_setting_on_the_command_line_is_checked_like_the_file() -> None:
     gateway = config.load(BROKEN / "none.toml", ["bus[line-1].link=tcp:127.0.0.1:502", "mqtt.port=1884"])
     assert gateway.spec.bus[0].link == "tcp:127.0.0.1:502"
-    assert not gateway.spec.bus[0].rtu
+    assert gateway.spec.bus[0].tcp
     assert gateway.spec.mqtt.port == 1884
     for setting, word in (("mqtt.port=many", "mqtt.port"), ("mqtt.prot=1", "did you mean 'port'"),
                           ("bus[line-9].link=x", "no such part"), ("nonsense", "key.key=value")):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.config import BusSection
+from controller.wiring import BusSection
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received
 from firmware_bridge.link import Link, now_us
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_bridge.event import Table
+from firmware_bridge.event import Read, Table
 from firmware_bridge.plan import Block, Cut, blocks
 from firmware_bridge.point import Point, PointSpec
 from firmware_bridge.profile import Line
@@ -123,5 +123,5 @@ def test_single_reads_read_each_value_alone_but_a_register_of_bits_once() -> Non
 def test_a_point_finds_its_words_in_the_answer() -> None:
     a, b = point("a", "holding:10"), point("b", "holding:12", "u32")
     block: Block = blocks([b, a], Line(hole=1))[0]
-    assert (block.read.address, block.read.count) == (10, 4)
+    assert block.request(1) == Read(Table.HOLDING, 10, 4)
     assert (block.words(a, (1, 2, 3, 4)), block.words(b, (1, 2, 3, 4))) == ((1,), (3, 4))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from controller.config import BusSection
+from controller.wiring import BusSection
 from firmware_bridge.errors import BadDocument
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Read, Received, Table, Write
 from firmware_bridge.link import Link, now_us
