@@ -2,6 +2,7 @@
 
     siren-sim serve configs/demo/site.toml --log run/sounds.jsonl
     siren-sim fault relay-1 dead            siren-sim fault line-1 noise 0.05        siren-sim fault line-1 unplug
+    siren-sim fault relay-1                 siren-sim fault relay-1 all off          siren-sim fault --help
     siren-sim set gauge-1 level 0.42        siren-sim get meter-1 current_1          siren-sim state
     siren-sim check configs/profiles/*
 """
@@ -12,6 +13,7 @@ import json
 import signal
 import socket
 import sys
+import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 
 from firmware_bridge import profile
 from firmware_bridge.errors import BadDocument
-from simulators import check, site
+from simulators import check, faults, site
 from simulators.serve import Server, Sink
 
 DEMO = "configs/demo/site.toml"
@@ -53,18 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--seconds", type=float, help="end by itself after so long")
     serve.set_defaults(run=_serve)
 
-    def running(name: str, help: str) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(name, help=help)
+    def running(name: str, help: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(name, help=help, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
         verb.add_argument("--site", type=Path, default=Path(DEMO), help=f"its site file (default: {DEMO})")
         verb.add_argument("--control", type=Path, metavar="SOCKET", help="its control socket, instead of the site's")
         verb.set_defaults(run=_ask)
         return verb
 
-    fault = running("fault", "begin or end a fault in a running site")
-    fault.add_argument("target", help="a unit, unit.channel or line")
-    fault.add_argument("fault", help="dead, frozen, stuck-on, stuck-off, reboot, panel; of answers: dropped, garbled,"
-                       " cut, late, doubled, foreign, noise, short; of a line: unplug")
-    fault.add_argument("share", nargs="?", default="on", help="on (default), off, or the share of answers: 0.05")
+    fault = running("fault", "begin or end a fault in a running site, or tell what is wrong", _fault_table())
+    fault.add_argument("target", help="a unit (relay-1), one of its outputs (relay-1.2) or a line")
+    fault.add_argument("fault", nargs="?", help="a word of the table below, or `all` to end all; without it: tells what"
+                       " is wrong now, and what can be. Several may be on at once")
+    fault.add_argument("number", nargs="?", default="on", help="on (default), off, or the number that the fault takes:"
+                       " a share (0.05), or seconds")
     put = running("set", "feed a point of a running site, or hand it back to its profile")
     put.add_argument("unit")
     put.add_argument("point")
@@ -79,6 +82,14 @@ def _parser() -> argparse.ArgumentParser:
     examine.add_argument("file", type=Path, nargs="+")
     examine.set_defaults(run=_check)
     return parser
+
+
+def _fault_table() -> str:
+    lines = ["faults:"]
+    for fault, on, number, does in faults.rows():
+        lines += [f"  {fault:<14} on: {on}" + (f"; number: {number}" if number else ""),
+                  *textwrap.wrap(does, 100, initial_indent=" " * 17, subsequent_indent=" " * 17)]
+    return "\n".join(lines)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -118,13 +129,11 @@ def _ask(options: argparse.Namespace) -> int:
     """Send one request to the door of a running site and print its answer."""
     given = vars(options)
     if "fault" in given:
-        share = {"on": 1.0, "off": 0.0}.get(options.share)
         try:
-            share = float(options.share) if share is None else share
+            request = _fault(options)
         except ValueError:
-            print(f"{options.share!r}: say on, off or a share like 0.05", file=sys.stderr)
+            print(f"{options.number!r}: say on, off or a number like 0.05", file=sys.stderr)
             return 2
-        request = {"do": "fault", "target": options.target, "fault": options.fault, "share": share}
     elif "value" in given:
         request = {"do": "set", "unit": options.unit, "point": options.point, "value": _scalar(options.value)}
     elif "point" in given:
@@ -151,9 +160,24 @@ def _ask(options: argparse.Namespace) -> int:
         print(answer["why"], file=sys.stderr)
         return 1
     del answer["ok"]
-    if answer:
+    if "can" in answer:
+        for place, on in (answer["on"] or {options.target: {"nothing is wrong": 1}}).items():
+            print(f"{place}: {', '.join(f if share == 1 else f'{f} {share:g}' for f, share in on.items())}")
+        print("can be:", ", ".join(answer["can"]))
+    elif answer:
         print(json.dumps(answer.get("value", answer), indent=2))
     return 0
+
+
+def _fault(options: argparse.Namespace) -> dict[str, Any]:
+    """The request for it; ValueError for a number that is none."""
+    if options.fault is None:
+        return {"do": "faults", "target": options.target}
+    number = {"on": 1.0, "off": 0.0}.get(options.number)
+    request = {"do": "fault", "target": options.target, "fault": options.fault, "share": number}
+    if number is None and faults.takes_seconds(options.fault):
+        return {**request, "share": 1.0, "seconds": float(options.number)}
+    return request if number is not None else {**request, "share": float(options.number)}
 
 
 def _scalar(text: str) -> bool | int | float | str | None:

@@ -11,7 +11,6 @@ own instant. It refuses to know its line (framing, noise, wrong units) and wheth
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from firmware_bridge import modbus
 from firmware_bridge.errors import BadDocument, Malformed, Problem
@@ -21,36 +20,27 @@ from firmware_bridge.point import Point
 from firmware_bridge.profile import OutputClass, Profile, Ramp, Wave
 from firmware_bridge.reading import Value
 from simulators.behaviour import Reactions, ramp, wave
+from simulators.faults import Fault
 from simulators.memory import ILLEGAL_FUNCTION, ILLEGAL_VALUE, Memory
 from simulators.output import Cause, Output, Switched
 
 BOOT_MS = 2000
 """How long a rebooting board is silent, unless said otherwise."""
+BROWN_OUT_US = 50 * MS
+"""From a contact that closes to the supply that fails: a contactor pulls in (20 ms), then its motor draws."""
 CHAIN_LIMIT = 1000
 """Happenings at one instant (64 channels with a dozen rules each are fewer): more, and rules chase each other."""
 
 
-class Fault(StrEnum):
-    """What can be wrong with a device, apart from its line."""
-
-    DEAD = "dead"
-    """Silent; what it was doing goes on as its output class has it."""
-    FROZEN = "frozen"
-    """What nobody may write is shown as it was; commands work."""
-    STUCK_ON = "stuck-on"
-    """A welded contact: commands are acknowledged and read back, the contact stays closed."""
-    STUCK_OFF = "stuck-off"
-    REBOOT = "reboot"
-    """Power fails for a moment: silent while it boots, then as at power-up."""
-    PANEL = "panel"
-    """Somebody sounds it at the siren. A head (class B') knows it as its own function; a relay board does not know."""
-
-
 class SimDevice:
-    """One device at a unit address. `hard_limit_s` is the site's wiring: seconds a channel's timer relay allows."""
+    """One device at a unit address. `hard_limit_s` is the site's wiring: seconds a channel's timer relay allows.
+
+    `initial` is what it powers up with, over the profile's.
+    """
 
     def __init__(self, id: str, unit: int, profile: Profile, seed: int, *,
-                 hard_limit_s: Mapping[int | None, float] | None = None, boot_ms: int = BOOT_MS) -> None:
+                 hard_limit_s: Mapping[int | None, float] | None = None, boot_ms: int = BOOT_MS,
+                 initial: Mapping[str, Value] | None = None) -> None:
         self.id = id
         self.unit = unit
         self.profile = profile
@@ -62,6 +52,10 @@ class SimDevice:
         self._heard_us = 0
         self._boots_us: int | None = None
         self._dead = False
+        self._frozen = False
+        self._brown_out = False
+        self._sags_us: int | None = None
+        self._initial = dict(initial or {})
         self._memory = Memory(profile)
         self._fed: dict[str, Value] = {}
         self._exact: dict[str, float] = {}
@@ -81,18 +75,23 @@ class SimDevice:
     @property
     def deadline(self) -> int | None:
         """When something changes by itself. Ramps and waves are computed when somebody looks."""
-        return earliest(self._boots_us, self._watchdog_us, self._reactions.deadline,
+        return earliest(self._boots_us, self._sags_us, self._watchdog_us, self._reactions.deadline,
                         *(o.deadline for o in self._outputs.values()))
 
     def handle(self, now_us: int, event: bytes | Woken) -> bytes | None:
         """A request PDU, answered by a reply PDU or by silence; or its own deadline."""
         self._advance(now_us)
-        if isinstance(event, Woken) or not event or self._dead or self._boots_us is not None:
+        if isinstance(event, Woken) or not event or self.silent:
             return None
         self._heard_us = now_us
         reply = self._answer(event)
         self._advance(now_us)
         return reply
+
+    @property
+    def silent(self) -> bool:
+        """It answers nothing: it is dead, or it boots."""
+        return self._dead or self._boots_us is not None
 
     def outputs(self) -> dict[int | None, bool]:
         """What sounds electrically, by channel (None: the device has none), as of the last event."""
@@ -115,19 +114,24 @@ class SimDevice:
         self._put(point, value, Cause.PANEL)
         self._advance(now_us)
 
-    def inject(self, now_us: int, fault: Fault, on: bool = True, channel: int | None = None) -> None:
-        """Begin or end a fault; of outputs, on one channel or (None) on all. A reboot ends by itself."""
+    def inject(self, now_us: int, fault: Fault, on: bool = True, channel: int | None = None,
+               seconds: float | None = None) -> None:
+        """Begin or end a fault; of outputs, on one channel or (None) on all. A reboot, of `seconds`, ends by itself."""
         self._advance(now_us)
         outputs = [o for o in self._outputs.values() if channel is None or o.channel == channel]
         match fault:
             case Fault.DEAD:
                 self._dead = on
             case Fault.FROZEN:
+                self._frozen = on
                 self._wave()
                 self._memory.freeze(on)
             case Fault.STUCK_ON | Fault.STUCK_OFF:
+                stuck = fault is Fault.STUCK_ON
                 for output in outputs:
-                    output.stuck = (fault is Fault.STUCK_ON) if on else None
+                    # A contact that is welded is not mended by mending what burnt.
+                    if on or output.stuck is stuck:
+                        output.stuck = stuck if on else None
                     self._settle(output, Cause.FAULT)
             case Fault.PANEL if self.profile.output and self.profile.output.class_ is OutputClass.B_PRIME:
                 for output in outputs:
@@ -136,13 +140,23 @@ class SimDevice:
                 for output in outputs:
                     output.panel = on
                     self._settle(output, Cause.PANEL)
-            case Fault.REBOOT:
-                self._reactions.clear()
-                for output in self._outputs.values():
-                    output.command(False)
-                    self._settle(output, Cause.POWER)
-                self._boots_us = now_us + self._boot_us
+            case Fault.BROWN_OUT:
+                self._brown_out = on
+                self._sags_us = None
+            case Fault.REBOOT if on:
+                self._reboot(self._boot_us if seconds is None else round(seconds * S))
         self._advance(now_us)
+
+    def faults(self) -> dict[int | None, list[Fault]]:
+        """What is wrong now, by channel; None: with the unit. A panel that is a head's own function is none."""
+        unit = {Fault.DEAD: self._dead, Fault.FROZEN: self._frozen, Fault.REBOOT: self._boots_us is not None,
+                Fault.BROWN_OUT: self._brown_out}
+        found: dict[int | None, list[Fault]] = {None: [fault for fault, on in unit.items() if on]}
+        for channel, output in self._outputs.items():
+            of = {Fault.STUCK_ON: output.stuck is True, Fault.STUCK_OFF: output.stuck is False,
+                  Fault.PANEL: output.panel}
+            found.setdefault(channel, []).extend(fault for fault, on in of.items() if on)
+        return found
 
     # Time.
 
@@ -187,6 +201,8 @@ class SimDevice:
         if self._boots_us is not None and now_us >= self._boots_us:
             self._boots_us = None
             self._power_up()
+        elif self._sags_us is not None and now_us >= self._sags_us:
+            self._reboot(self._boot_us)
         elif self._watchdog_us is not None and now_us >= self._watchdog_us:
             for output in self._outputs.values():
                 self._end(output, Cause.WATCHDOG)
@@ -199,12 +215,21 @@ class SimDevice:
                     self._end(output, output.ends)
                 self._settle(output, Cause.HARD_LIMIT)
 
+    def _reboot(self, boot_us: int) -> None:
+        """Power is gone: outputs open, what had begun is forgotten, and nothing is answered until it has booted."""
+        self._sags_us = None
+        self._reactions.clear()
+        for output in self._outputs.values():
+            output.command(False)
+            self._settle(output, Cause.POWER)
+        self._boots_us = self._now_us + boot_us
+
     def _power_up(self) -> None:
         """Memory as after switching on; outputs follow it, which on some boards means ON."""
         self._heard_us = self._now_us
         self._exact.clear()
         self._memory.clear()
-        for name, value in self._fed.items():
+        for name, value in (self._initial | self._fed).items():
             self._memory.store(self.profile.points[name], value)
         for output in self._outputs.values():
             self._switch(self._state(output), Cause.POWER)
@@ -269,6 +294,8 @@ class SimDevice:
         switched = output.settle(self._now_us, cause)
         if switched is not None:
             self.log.append(switched)
+            if switched.on and self._brown_out and not output.panel and self._sags_us is None:
+                self._sags_us = self._now_us + BROWN_OUT_US
 
     # Points and requests.
 

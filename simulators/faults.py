@@ -1,93 +1,149 @@
-"""What can happen to an answer on its way back: the words for line faults, and a seeded schedule of them.
+"""The words for what can go wrong in the field, in one table: on what a fault can be, and what happens then.
 
-`LineFaults.mangle` takes a whole RTU reply frame and gives what reaches the master in its place. It refuses to know
-baud rates and collisions (`line.py`) and what a device itself does wrong (`device.py`).
+`siren-sim fault --help`, docs/simulators.md and every refusal of a wrong word are this table. How a fault is done is
+written where it happens: `device.py`, `answers.py`, `line.py`, `endpoint.py`; who begins and ends it is `damage.py`.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
-from firmware_bridge.machine import MS
-from firmware_bridge.modbus import rtu_frame
-from simulators.line import Rng
+
+class NoSuch(ValueError):
+    """A name from outside that is none; the text says which there are."""
 
 
-class LineFault(StrEnum):
-    """One way to hurt an answer."""
+class On(StrEnum):
+    """What a fault can be on."""
 
+    OUTPUT = "output"
+    """One channel of a unit (`relay-1.2`), or the unit for all of them."""
+    UNIT = "serial unit"
+    TCP_UNIT = "TCP unit"
+    LINE = "serial line"
+    """Also one behind a serial server."""
+    TCP = "TCP line"
+
+
+class Fault(StrEnum):
+    """One thing that can be wrong."""
+
+    DEAD = "dead"
+    FROZEN = "frozen"
+    STUCK_ON = "stuck-on"
+    STUCK_OFF = "stuck-off"
+    PANEL = "panel"
+    REBOOT = "reboot"
+    BROWN_OUT = "brown-out"
+    BABBLE = "babble"
+    BUSY = "busy"
+    ILLEGAL = "illegal"
+    SLOW_REFUSAL = "slow-refusal"
+    NO_PATH = "no-path"
+    NO_TARGET = "no-target"
     DROPPED = "dropped"
-    """Nothing comes."""
-    GARBLED = "garbled"
-    """One to three octets changed, so that the CRC is wrong."""
-    CUT = "cut"
-    """Only the beginning comes."""
     LATE = "late"
-    """It comes when the master no longer waits, and perhaps asks something else."""
     DOUBLED = "doubled"
-    """It comes twice."""
-    FOREIGN = "foreign"
-    """A valid answer of another unit comes in its place."""
-    NOISE = "noise"
-    """Octets nobody sent come before it."""
+    WRONG_UNIT = "wrong-unit"
     SHORT = "short"
-    """A valid frame with less data than was asked for."""
+    CUT = "cut"
+    GARBLED = "garbled"
+    NOISE = "noise"
+    ECHO = "echo"
+    UNPLUG = "unplug"
+    ONE_A_SEGMENT = "one-a-segment"
+    SPLIT = "split"
+    JOINED = "joined"
 
 
-LATE_US = (200 * MS, 900 * MS)
-"""Between 'a slow unit' and 'as long as a bus must distrust it' (DESIGN §5: at most 1 s)."""
-DOUBLED_US = (0, 50 * MS)
-NOISE_OCTETS = 6
+ALL = "all"
+"""Instead of a fault, to end whatever is wrong with a target."""
 
 
-class LineFaults:
-    """Which fault the next answer meets, drawn from `rng` with a probability for each kind (together at most 1)."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the table. `number`: what may be said instead of `on`, or "" for nothing."""
 
-    def __init__(self, rng: Rng, probabilities: Mapping[LineFault, float]) -> None:
-        assert sum(probabilities.values()) <= 1 + 1e-9, probabilities
-        self._rng = rng
-        self.probabilities = dict(probabilities)
-        self.happened: Counter[LineFault] = Counter()
-
-    def mangle(self, now_us: int, reply: bytes) -> list[tuple[int, bytes]]:
-        """What comes in place of `reply`: (delay beyond the usual in microseconds, octets), in order."""
-        draw = self._rng.random()
-        for kind, probability in self.probabilities.items():
-            draw -= probability
-            if draw < 0:
-                self.happened[kind] += 1
-                return hurt(kind, reply, self._rng)
-        return [(0, reply)]
+    on: tuple[On, ...]
+    does: str
+    number: str = ""
 
 
-def hurt(kind: LineFault, reply: bytes, rng: Rng) -> list[tuple[int, bytes]]:
-    """`reply` after one fault of this kind."""
-    match kind:
-        case LineFault.DROPPED:
-            return []
-        case LineFault.GARBLED:
-            octets = bytearray(reply)
-            for place in rng.sample(range(len(octets)), rng.randint(1, min(3, len(octets)))):
-                octets[place] ^= rng.randint(1, 255)
-            return [(0, bytes(octets))]
-        case LineFault.CUT:
-            return [(0, reply[: rng.randint(1, len(reply) - 1)])]
-        case LineFault.LATE:
-            return [(rng.randint(*LATE_US), reply)]
-        case LineFault.DOUBLED:
-            return [(0, reply), (rng.randint(*DOUBLED_US), reply)]
-        case LineFault.FOREIGN:
-            return [(0, rtu_frame(reply[0] % 247 + 1, reply[1:-2]))]
-        case LineFault.NOISE:
-            return [(0, rng.randbytes(rng.randint(1, NOISE_OCTETS)) + reply)]
-        case LineFault.SHORT:
-            return [(0, _shortened(reply))]
+_UNITS = (On.UNIT, On.TCP_UNIT)
+_SERIAL = (On.UNIT, On.LINE)
+_BY_TCP = (On.TCP_UNIT, On.TCP)
+_ANY = (*_SERIAL, *_BY_TCP)
+_OF_REQUESTS, _OF_ANSWERS = "share of requests", "share of answers"
+
+TABLE: dict[Fault, Entry] = {
+    Fault.DEAD: Entry(_UNITS, "silent; what it was doing goes on as its output class has it"),
+    Fault.FROZEN: Entry(_UNITS, "what nobody may write is shown as it was; commands work"),
+    Fault.STUCK_ON: Entry((On.OUTPUT,), "a welded contact: off is acknowledged and read back, it stays closed"),
+    Fault.STUCK_OFF: Entry((On.OUTPUT,), "a burnt contact: on is acknowledged and read back, it stays open"),
+    Fault.PANEL: Entry((On.OUTPUT,), "somebody sounds it by hand; a head (class B') knows, a relay board does not"),
+    Fault.REBOOT: Entry(_UNITS, "power fails for a moment: outputs open, silent while it boots (its `boot_ms`), then as"
+                        " at power-up; it ends by itself", "seconds it boots"),
+    Fault.BROWN_OUT: Entry(_UNITS, "it reboots 50 ms after one of its outputs closes, each time: what it starts pulls"
+                           " its supply down"),
+    Fault.BABBLE: Entry(_SERIAL, "octets nobody asked for, at any instant; they collide with frames",
+                        "share of the time"),
+    Fault.BUSY: Entry(_ANY, "refused with exception 6, and not done", _OF_REQUESTS),
+    Fault.ILLEGAL: Entry(_ANY, "refused with exception 1, 2 or 3 as it falls, and not done", _OF_REQUESTS),
+    Fault.SLOW_REFUSAL: Entry(_ANY, "a refusal comes 0.2 to 0.9 s late, and so does the answer after it",
+                              "share of refusals"),
+    Fault.NO_PATH: Entry(_BY_TCP, "the gateway says exception 0x0A and asks no unit", _OF_REQUESTS),
+    Fault.NO_TARGET: Entry(_BY_TCP, "the gateway says exception 0x0B after 0.5 s, and no unit had the request",
+                           _OF_REQUESTS),
+    Fault.DROPPED: Entry(_ANY, "done, and no answer comes", _OF_ANSWERS),
+    Fault.LATE: Entry(_ANY, "it comes 0.2 to 0.9 s late", _OF_ANSWERS),
+    Fault.DOUBLED: Entry(_ANY, "it comes twice, the second time within 50 ms", _OF_ANSWERS),
+    Fault.WRONG_UNIT: Entry(_ANY, "a valid answer under another unit address", _OF_ANSWERS),
+    Fault.SHORT: Entry(_ANY, "a valid frame with less data than was asked for", _OF_ANSWERS),
+    Fault.CUT: Entry(_SERIAL, "only the beginning comes", _OF_ANSWERS),
+    Fault.GARBLED: Entry(_SERIAL, "one to three octets changed, the CRC is wrong", _OF_ANSWERS),
+    Fault.NOISE: Entry(_SERIAL, "one to six octets nobody sent come before it", _OF_ANSWERS),
+    Fault.ECHO: Entry((On.LINE,), "the adapter hears what it sends"),
+    Fault.UNPLUG: Entry((On.LINE, On.TCP), "the adapter or cable is out"),
+    Fault.ONE_A_SEGMENT: Entry((On.TCP,), "of several requests in one segment only the first is served"),
+    Fault.SPLIT: Entry((On.TCP,), "an answer comes in two to four segments, 1 to 20 ms apart"),
+    Fault.JOINED: Entry((On.TCP,), "answers wait 50 ms and leave in one segment"),
+}
 
 
-def _shortened(reply: bytes) -> bytes:
-    """A read's answer with its last register (or octet of bits) missing; any other answer without its last octet."""
-    unit, pdu = reply[0], reply[1:-2]
-    if pdu[0] in (1, 2, 3, 4) and pdu[1] > 2:
-        less = 2 if pdu[0] >= 3 else 1
-        return rtu_frame(unit, bytes([pdu[0], pdu[1] - less]) + pdu[2:-less])
-    return rtu_frame(unit, pdu[:-1])
+def meant(fault: str, target: str, known: tuple[Fault, ...]) -> Fault:
+    """The fault of this name; NoSuch when it is none that this target can have."""
+    if fault in known:
+        return Fault(fault)
+    raise NoSuch(f"{fault!r} is no fault of {target}; faults: {', '.join(known)}")
+
+
+def takes_seconds(fault: str) -> bool:
+    """Whether a number behind this word is seconds, and not a share."""
+    return fault in set(Fault) and TABLE[Fault(fault)].number.startswith("seconds")
+
+
+def number(fault: Fault, share: float, seconds: float | None) -> None:
+    """NoSuch when a number was said that this fault does not take."""
+    takes = TABLE[fault].number
+    if not 0 <= share <= 1:
+        raise NoSuch(f"{share:g} is no share; say 0 to 1")
+    if not takes.startswith("share") and share not in (0, 1):
+        raise NoSuch(f"{fault} is on or off, and takes no share")
+    if seconds is not None and not takes_seconds(fault):
+        raise NoSuch(f"{fault} takes no seconds")
+    if seconds is not None and not 0 < seconds <= 3600:
+        raise NoSuch(f"{seconds:g} s: say more than 0, and an hour at most")
+
+
+def rows() -> Iterator[tuple[str, str, str, str]]:
+    """The table as text: fault, on what, its number, what happens."""
+    for fault, entry in TABLE.items():
+        yield fault, ", ".join(_where(set(entry.on))), entry.number, entry.does
+
+
+def _where(on: set[On]) -> Iterator[str]:
+    for word, pair in (("unit", _UNITS), ("line", (On.LINE, On.TCP))):
+        both = on.issuperset(pair)
+        yield from [word] if both else [str(one) for one in pair if one in on]
+    if On.OUTPUT in on:
+        yield On.OUTPUT

@@ -10,18 +10,22 @@ from dataclasses import dataclass
 
 from controller.config import Drive
 from firmware_bridge.machine import MS, Woken, earliest
+from firmware_bridge.modbus import refusal_pdu
 from firmware_bridge.point import Point, Scalar
-from simulators.device import Fault, SimDevice
-from simulators.faults import LineFault, LineFaults
-from simulators.line import Endpoint, Heard, HungUp, Line, Put, Rng, Seen
+from simulators.damage import Damage
+from simulators.device import SimDevice
+from simulators.endpoint import Endpoint, HungUp, Segments
+from simulators.faults import Fault, NoSuch
+from simulators.line import Answer, Heard, Line, Put, Rng, Seen
 from simulators.site import Plan, UnitSection, WireSection
 
 BROADCAST = 0
 """Every unit does it and none answers (Modbus over Serial Line V1.02, 2.2)."""
 SOUNDING_KINDS = {"siren", "annunciator", "voice"}
 """Kinds of device that sound by themselves; anything else sounds only through a wire."""
-TCP_FAULTS = {LineFault.DROPPED, LineFault.LATE}
-"""What TCP lets through of line faults: it mends the others, or breaks."""
+BROADCAST_US = 100 * MS
+"""A unit is busy with a broadcast for so long, and loses a frame that begins meanwhile. A master has to keep a
+turnaround delay of 'typically 100 ms to 200 ms' for it (Modbus over Serial Line V1.02, 2.4.1)."""
 
 
 # Into the field.
@@ -46,11 +50,12 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """Begin or end a fault of a unit (`relay-1`), a channel (`relay-1.2`), or a line; `share` of the answers."""
+    """Begin or (`share` 0) end a fault of a unit (`relay-1`), an output (`relay-1.2`) or a line; see `faults.py`."""
 
     target: str
     fault: str
     share: float = 1.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,6 @@ FieldEvent = ToLine | Left | Inject | SetPoint | Woken
 FieldEffect = ToMaster | Hang | Plug | Sound | Frame
 
 
-class NoSuch(ValueError):
-    """A name in an Inject or SetPoint that is none; the text says which there are."""
-
-
 class _Motor:
     """What one output drives, with its wires to inputs. A head that is not wired has none."""
 
@@ -145,19 +146,21 @@ class Field:
         self._on_line: dict[str, list[SimDevice]] = {n.id: [] for n in plan.spec.line}
         self._motors: dict[tuple[str, int | None], _Motor] = {}
         self._pending: dict[tuple[str, str], tuple[int, Scalar]] = {}
-        self._faults: dict[str, LineFaults] = {}
-        """Line faults, by unit or line."""
+        self._busy_us: dict[str, int] = {}
+        """Units that carry out a broadcast, and until when."""
         for unit in plan.spec.unit:
             self._units[unit.id] = self._unit(unit)
             self._on_line[unit.line].append(self._units[unit.id])
         self.lines: dict[str, Line] = {}
         self._endpoints: dict[tuple[str, int], Endpoint] = {}
+        self._segments: dict[str, Segments] = {}
         for n in plan.spec.line:
-            if n.kind != "tcp":
-                line = Line(n.baud, self._asker(n.id), rng(n.seed), chunks=n.chunks, error_rate=n.error_rate,
-                            echo=n.echo, strict=n.strict)
-                line.mangle = self._mangler(n.id)
-                self.lines[n.id] = line
+            if n.kind == "tcp":
+                self._segments[n.id] = Segments()
+            else:
+                self.lines[n.id] = Line(n.baud, self._asker(n.id), rng(n.seed), chunks=n.chunks,
+                                        error_rate=n.error_rate, echo=n.echo, strict=n.strict)
+        self._damage = Damage(self._on_line, self.lines, self._segments, rng)
         self._wire_up()
 
     def _unit(self, unit: UnitSection) -> SimDevice:
@@ -166,9 +169,13 @@ class Field:
             drive = Drive.of(wire.from_)
             if drive.device == unit.id and wire.hard_limit_s is not None:
                 limits[drive.channel] = min(wire.hard_limit_s, limits.get(drive.channel, wire.hard_limit_s))
-        device = SimDevice(unit.id, unit.unit, self.plan.profiles[unit.profile], unit.seed, hard_limit_s=limits)
+        profile = self.plan.profiles[unit.profile]
+        written = {name: value for name, value in unit.initial.items() if profile.points[name].spec.write}
+        device = SimDevice(unit.id, unit.unit, profile, unit.seed, hard_limit_s=limits, boot_ms=unit.boot_ms,
+                           initial=written)
         for name, value in unit.initial.items():
-            device.set_point(0, name, value)
+            if name not in written:
+                device.set_point(0, name, value)
         if unit.dead:
             device.inject(0, Fault.DEAD)
         return device
@@ -242,19 +249,24 @@ class Field:
                 self._tell(id, connection, endpoint.handle(now_us, Woken()))
 
     def _put(self, now_us: int, line: str, data: bytes, connection: int) -> None:
+        if line in self._damage.unplugged:
+            return
         if line in self.lines:
             self._tell(line, 0, self.lines[line].handle(now_us, Put(data)))
             return
         endpoint = self._endpoints.get((line, connection))
         if endpoint is None:
             spec = next(n for n in self.plan.spec.line if n.id == line)
-            endpoint = Endpoint(self._asker(line), refuse_silent=spec.refuse_silent)
+            endpoint = Endpoint(self._asker(line), self._rng(spec.seed), refuse_silent=spec.refuse_silent,
+                                segments=self._segments[line])
             self._endpoints[line, connection] = endpoint
         self._tell(line, connection, endpoint.handle(now_us, Put(data)))
 
     def _tell(self, line: str, connection: int, effects: list[Heard | Seen] | list[Heard | Seen | HungUp]) -> None:
         for effect in effects:
             match effect:
+                case Heard() if line in self._damage.unplugged:
+                    pass
                 case Heard(data):
                     self._out.append(ToMaster(line, data, connection))
                 case Seen():
@@ -264,36 +276,29 @@ class Field:
 
     # Requests.
 
-    def _asker(self, line: str) -> Callable[[int, int, bytes], list[tuple[int, bytes]]]:
-        def ask(now_us: int, unit: int, pdu: bytes) -> list[tuple[int, bytes]]:
-            answers = []
-            for device in self._on_line[line]:
-                if unit not in (device.unit, BROADCAST, *device.profile.line.wildcards):
-                    continue
-                answer = device.handle(now_us, pdu)
-                self._settle(now_us, device.id)
-                if answer is not None and unit != BROADCAST:
-                    turnaround_us = device.profile.line.turnaround_ms * MS
-                    if line not in self.lines:
-                        # On TCP an answer is whole or not there: of what a fault makes of it the delay remains.
-                        answers += [(turnaround_us + delay_us, answer)
-                                    for delay_us, _ in self._mangled(line, device.id, now_us, answer)[:1]]
-                    else:
-                        answers.append((turnaround_us, answer))
-            return answers
+    def _asker(self, line: str) -> Callable[[int, Seen], list[Answer]]:
+        def ask(now_us: int, request: Seen) -> list[Answer]:
+            said = self._damage.diverted(line, request)
+            if said is not None:
+                return [said]
+            there = [d for d in self._on_line[line] if request.unit in (d.unit, BROADCAST, *d.profile.line.wildcards)]
+            answers = (self._answer(now_us, device, request) for device in there)
+            return [answer for answer in answers if answer is not None]
 
         return ask
 
-    def _mangler(self, line: str) -> Callable[[int, bytes], list[tuple[int, bytes]]]:
-        def mangle(now_us: int, frame: bytes) -> list[tuple[int, bytes]]:
-            unit = next((d.id for d in self._on_line[line] if d.unit == frame[0]), "")
-            return self._mangled(line, unit, now_us, frame)
-
-        return mangle
-
-    def _mangled(self, line: str, unit: str, now_us: int, frame: bytes) -> list[tuple[int, bytes]]:
-        faults = self._faults.get(unit) or self._faults.get(line)
-        return faults.mangle(now_us, frame) if faults else [(0, frame)]
+    def _answer(self, now_us: int, device: SimDevice, request: Seen) -> Answer | None:
+        """What comes of a request to one unit, on its way back."""
+        if request.first_byte_us < self._busy_us.get(device.id, 0):
+            return None
+        code = None if device.silent else self._damage.refused(device)
+        pdu = device.handle(now_us, request.pdu) if code is None else refusal_pdu(request.pdu[0], code)
+        self._settle(now_us, device.id)
+        if request.unit == BROADCAST:
+            self._busy_us[device.id] = now_us + BROADCAST_US
+            return None
+        answer = pdu and Answer(device.profile.line.turnaround_ms * MS, request.unit, pdu)
+        return self._damage.hurt(device, answer) if answer else None
 
     # Motors.
 
@@ -330,41 +335,17 @@ class Field:
     # From the world.
 
     def _inject(self, now_us: int, event: Inject) -> None:
-        on = event.share > 0
-        if event.target in self._on_line:
-            if event.fault == "unplug":
-                if event.target in self.lines:
-                    self.lines[event.target].reset()
-                self._out.append(Plug(event.target, not on))
-            else:
-                self._hurt(event.target, event)
-            return
-        drive = Drive.of(event.target)
-        device = self._units.get(drive.device)
-        if device is None:
-            raise NoSuch(f"{event.target!r} is no unit and no line; units: {', '.join(self._units)};"
-                         f" lines: {', '.join(self._on_line)}")
-        if event.fault in set(Fault):
-            if drive.channel is not None and drive.channel not in device.outputs():
-                raise NoSuch(f"{event.target}: no such channel; channels: {', '.join(map(str, device.outputs()))}")
-            device.inject(now_us, Fault(event.fault), on, drive.channel)
-            self._settle(now_us, device.id)
-        else:
-            self._hurt(device.id, event)
-
-    def _hurt(self, target: str, event: Inject) -> None:
-        """A line fault, on all answers of a line or on those of one unit."""
-        tcp = all(line not in self.lines for line, units in self._on_line.items()
-                  if target == line or any(u.id == target for u in units))
-        known = sorted(TCP_FAULTS if tcp else set(LineFault))
-        if event.fault not in known:
-            others = ["unplug"] if target in self._on_line else sorted(set(Fault))
-            raise NoSuch(f"{event.fault!r} is no fault of {target}; faults: {', '.join([*others, *known])}")
-        if not 0 <= event.share <= 1:
-            raise NoSuch(f"{event.share:g} is no share of the answers; say 0 to 1")
-        self._faults.pop(target, None)
-        if event.share > 0:
-            self._faults[target] = LineFaults(self._rng(0), {LineFault(event.fault): event.share})
+        before = set(self._damage.unplugged)
+        self._damage.inject(now_us, event.target, event.fault, event.share, event.seconds)
+        for line in before ^ self._damage.unplugged:
+            # Whatever was on the way is gone, and so are the connections.
+            if line in self.lines:
+                self.lines[line].reset()
+            self._endpoints = {place: one for place, one in self._endpoints.items() if place[0] != line}
+            self._out.append(Plug(line, line not in self._damage.unplugged))
+        unit = event.target.partition(".")[0]
+        if unit in self._units:
+            self._settle(now_us, unit)
 
     def _set_point(self, now_us: int, unit: str, name: str, value: Scalar | None) -> None:
         point = self._point(unit, name)
@@ -390,6 +371,10 @@ class Field:
     def sounding(self) -> dict[tuple[str, int | None], bool]:
         """Every siren of the site, and whether it sounds."""
         return {place: motor.on for place, motor in self._motors.items()}
+
+    def faults(self, target: str) -> tuple[dict[str, dict[str, float]], tuple[Fault, ...]]:
+        """What is wrong with a target (place -> fault -> share), and what can be. NoSuch when there is none."""
+        return self._damage.on(target), self._damage.can(target)
 
     def value(self, unit: str, name: str) -> Scalar:
         """The true value of a point, whatever the unit shows."""

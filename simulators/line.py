@@ -2,19 +2,18 @@
 
 `Line` is a half-duplex RS-485 line at a baud rate: what is put on it takes its 11 bits a character, units see a frame
 when t3.5 of silence ends it, an answer begins after the unit's turnaround and reaches the master when its octets have
-passed. Two talkers at once hurt each other's octets. `Endpoint` is one Modbus TCP connection: no collisions, no
-character times, but several requests in one segment.
+passed. Two talkers at once hurt each other's octets, and some talk unasked.
 
-Both are machines, and refuse to know what a unit answers: they call `ask`. Both account their time, for benches.
+It is a machine, and refuses to know what a unit answers and what hurts that: it calls `ask`. What Modbus RTU looks like
+on the wire is in `_requests` and in the one call of `rtu_frame`. It accounts its time, for benches.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import Woken, earliest
-from firmware_bridge.modbus import crc16, mbap_frame, mbap_split, refusal_pdu, rtu_frame, rtu_split
+from firmware_bridge.modbus import crc16, rtu_frame, rtu_split
 
 BITS_A_CHARACTER = 11
 """Start, 8 data, parity or second stop, stop (Modbus over Serial Line V1.02, 2.5.1)."""
@@ -22,14 +21,8 @@ T35_FIXED_US = 1750
 """Above 19200 baud t3.5 is fixed (same, 2.5.1.1)."""
 MAX_QUEUED_BYTES = 4096
 """What a master's UART and driver hold for it; more is lost, as it would be there."""
-TARGET_SILENT = 0x0B
-"""The Modbus exception of a TCP gateway whose unit does not answer."""
-
-Ask = Callable[[int, int, bytes], list[tuple[int, bytes]]]
-"""(now_us, unit, pdu) -> (turnaround_us, answering pdu) of each unit that answers there; usually one or none."""
-
-Mangle = Callable[[int, bytes], list[tuple[int, bytes]]]
-"""(now_us, answering frame) -> what goes on the wire in its place: (delay beyond the usual, octets), in order."""
+BABBLE_OCTETS = 32
+"""The longest burst of a unit that talks unasked."""
 
 
 class Rng(Protocol):
@@ -67,10 +60,20 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class HungUp:
-    """Out of an endpoint: it closes the connection, for what came is no Modbus TCP."""
+class Answer:
+    """What a unit says to a request. `turnaround_us` runs from the end of the request to its first octet."""
 
-    why: str
+    turnaround_us: int
+    unit: int
+    pdu: bytes
+    again_us: int | None = None
+    """It says it a second time, so long after the first."""
+    wear: Callable[[bytes], bytes] | None = None
+    """What becomes of its octets on a serial line."""
+
+
+Ask = Callable[[int, Seen], list[Answer]]
+"""(now_us, request) -> the answer of each unit that answers there; usually one or none."""
 
 
 @dataclass(slots=True)
@@ -84,10 +87,18 @@ class _Burst:
     """Stretches in which somebody else talked."""
 
 
+@dataclass(slots=True)
+class _Babbler:
+    """Somebody who talks unasked: for which share of the time, and when next."""
+
+    share: float
+    next_us: int
+
+
 class Line:
     """A half-duplex line. `chunks`: an answer reaches the master in up to so many pieces. `error_rate` is per bit.
 
-    `strict`: a request that begins less than t3.5 after an answer is not understood, as the standard has it. Many
+    `strict`: a request that begins less than t3.5 after other octets is not understood, as the standard has it. Many
     masters begin earlier and most units forgive them, so it is off, but always counted in `too_soon`.
     """
 
@@ -98,9 +109,10 @@ class Line:
         self._rng = rng
         self._chunks = chunks
         self._error_rate = error_rate
-        self._echo = echo
         self._strict = strict
-        self.mangle: Mangle | None = None
+        self._babblers: dict[str, _Babbler] = {}
+        self.echo = echo
+        """The adapter hears what it sends."""
         self.t35_us = T35_FIXED_US if baud > 19200 else round(3.5 * BITS_A_CHARACTER * 1e6 / baud)
         # Accounts.
         self.busy_us = 0
@@ -119,7 +131,18 @@ class Line:
         self._frame: list[_Burst] = []
         self._frame_lost = False
         self._frame_foreign = False
-        self._answered_us: int | None = None
+        self._talked_us: int | None = None
+
+    def babble(self, now_us: int, talker: str, share: float) -> None:
+        """`talker` talks unasked for this share of the time from now on; 0: no longer, 1: without a pause."""
+        self._babblers.pop(talker, None)
+        if share > 0:
+            self._babblers[talker] = _Babbler(share, now_us + 1)
+
+    @property
+    def babblers(self) -> dict[str, float]:
+        """Who talks unasked, and for which share of the time."""
+        return {talker: one.share for talker, one in self._babblers.items()}
 
     def time_of(self, octets: int) -> int:
         """How long so many octets take."""
@@ -128,7 +151,7 @@ class Line:
     @property
     def deadline(self) -> int | None:
         frame_us = self._frame[-1].end_us + self.t35_us if self._frame else None
-        return earliest(frame_us, *(piece[0] for piece in self._pieces))
+        return earliest(frame_us, *(piece[0] for piece in self._pieces), *(b.next_us for b in self._babblers.values()))
 
     def handle(self, now_us: int, event: Put | Woken) -> list[Heard | Seen]:
         out: list[Heard | Seen] = []
@@ -146,12 +169,12 @@ class Line:
             return
         if not self._frame:
             self._frame_lost, self._frame_foreign = False, event.foreign
-            if self._answered_us is not None and start - self._answered_us < self.t35_us:
+            if self._talked_us is not None and start - self._talked_us < self.t35_us:
                 self.too_soon += 1
                 self._frame_lost = self._strict
         burst = self._talk(start, event.data[:room])
         self._frame.append(burst)
-        if self._echo or event.foreign:
+        if self.echo or event.foreign:
             self._pieces.append((burst.end_us, burst, 0, len(burst.data)))
 
     def _talk(self, start_us: int, data: bytes) -> _Burst:
@@ -175,8 +198,22 @@ class Line:
                 out.append(Heard(self._worn(burst, first, last)))
                 break
         else:
-            self._end_of_frame(now_us, out)
+            babbler = next((b for b in self._babblers.values() if b.next_us <= now_us), None)
+            if babbler is not None:
+                self._babbled(now_us, babbler)
+            else:
+                self._end_of_frame(now_us, out)
         self._bursts = [b for b in self._bursts if b.end_us > now_us]
+
+    def _babbled(self, now_us: int, babbler: _Babbler) -> None:
+        """A burst of what nobody asked for, and a pause as long as the share wants."""
+        burst = self._talk(now_us, self._rng.randbytes(self._rng.randint(1, BABBLE_OCTETS)))
+        length_us = burst.end_us - burst.start_us
+        self.busy_us += length_us
+        self._talked_us = max(self._talked_us or 0, burst.end_us)
+        self._pieces.append((burst.end_us, burst, 0, len(burst.data)))
+        pause_us = 2 * self._rng.random() * length_us * (1 - babbler.share) / babbler.share
+        babbler.next_us = burst.end_us + round(pause_us)
 
     def _end_of_frame(self, now_us: int, out: list[Heard | Seen]) -> None:
         """t3.5 of silence: the units judge what they heard, and answer."""
@@ -184,34 +221,36 @@ class Line:
         heard = b"".join(self._worn(b, 0, len(b.data)) for b in bursts)
         self.busy_us += self.time_of(len(heard)) + self.t35_us
         end_us = bursts[-1].end_us
-        found: list[tuple[int, bytes]] = []
-        if not self._frame_lost:
-            if len(heard) >= 4 and crc16(heard) == 0:
-                found = [(heard[0], heard[1:-2])]
-            elif not self._strict:
-                # A forgiving unit looks for a request in what ran together.
-                while (one := rtu_split(heard)) is not None:
-                    found.append(one[:2])
-                    heard = one[2]
+        found = [] if self._frame_lost else _requests(heard, self._strict)
         if not found:
             self.unread += 1
-        for unit, pdu in found:
+        for place, unit, pdu in found:
             self.requests += 1
-            out.append(Seen(unit, pdu, bursts[0].start_us, self._frame_foreign))
-            for turnaround_us, answer in self._ask(now_us, unit, pdu):
-                self._answer(now_us, end_us + max(turnaround_us, self.t35_us), rtu_frame(unit, answer))
+            seen = Seen(unit, pdu, self._instant_of(bursts, place), self._frame_foreign)
+            out.append(seen)
+            for answer in self._ask(now_us, seen):
+                self._answer(end_us, answer)
 
-    def _answer(self, now_us: int, start_us: int, frame: bytes) -> None:
-        request_end_us = now_us - self.t35_us
+    def _instant_of(self, bursts: list[_Burst], place: int) -> int:
+        """When the octet at this place of several bursts began."""
+        for burst in bursts:
+            if place < len(burst.data):
+                break
+            place -= len(burst.data)
+        return burst.start_us + self.time_of(place)
+
+    def _answer(self, request_end_us: int, answer: Answer) -> None:
+        frame = rtu_frame(answer.unit, answer.pdu)
+        start_us = request_end_us + max(answer.turnaround_us, self.t35_us)
         self.busy_us += start_us - request_end_us - self.t35_us
-        for delay_us, data in self.mangle(now_us, frame) if self.mangle else [(0, frame)]:
-            burst = self._talk(start_us + delay_us, data)
+        for after_us in (0,) if answer.again_us is None else (0, answer.again_us):
+            burst = self._talk(start_us + after_us, answer.wear(frame) if answer.wear else frame)
+            start_us = burst.end_us
             self.busy_us += burst.end_us - burst.start_us + self.t35_us
-            self._answered_us = max(self._answered_us or 0, burst.end_us)
-            # Never on top of itself: what follows of this answer follows it on the wire.
-            start_us = max(start_us, burst.end_us - delay_us)
-            cuts = sorted(self._rng.sample(range(1, len(data)), min(self._rng.randint(1, self._chunks), len(data)) - 1))
-            for first, last in zip([0, *cuts], [*cuts, len(data)], strict=True):
+            self._talked_us = max(self._talked_us or 0, burst.end_us)
+            octets = len(burst.data)
+            cuts = sorted(self._rng.sample(range(1, octets), min(self._rng.randint(1, self._chunks), octets) - 1))
+            for first, last in zip([0, *cuts], [*cuts, octets], strict=True):
                 self._pieces.append((burst.start_us + self.time_of(last), burst, first, last))
 
     def _worn(self, burst: _Burst, first: int, last: int) -> bytes:
@@ -230,42 +269,14 @@ class Line:
         return bytes(octets)
 
 
-class Endpoint:
-    """One connection to a Modbus TCP device or gateway, which serves one request after the other.
-
-    `refuse_silent`: where no unit answers, the gateway says so (exception 0x0B) instead of saying nothing.
-    """
-
-    def __init__(self, ask: Ask, *, refuse_silent: bool = False) -> None:
-        self._ask = ask
-        self._refuse_silent = refuse_silent
-        self._buffer = b""
-        self._free_us = 0
-        self._due: list[tuple[int, bytes]] = []
-
-    @property
-    def deadline(self) -> int | None:
-        return self._due[0][0] if self._due else None
-
-    def handle(self, now_us: int, event: Put | Woken) -> list[Heard | Seen | HungUp]:
-        out: list[Heard | Seen | HungUp] = []
-        if isinstance(event, Put):
-            self._buffer += event.data
-            try:
-                while (one := mbap_split(self._buffer)) is not None:
-                    transaction, unit, pdu, self._buffer = one
-                    out.append(Seen(unit, pdu, now_us))
-                    self._serve(now_us, transaction, unit, pdu)
-            except Malformed as error:
-                out.append(HungUp(str(error)))
-        while self._due and self._due[0][0] <= now_us:
-            out.append(Heard(self._due.pop(0)[1]))
-        return out
-
-    def _serve(self, now_us: int, transaction: int, unit: int, pdu: bytes) -> None:
-        answers = self._ask(now_us, unit, pdu)
-        if not answers and self._refuse_silent:
-            answers = [(0, refusal_pdu(pdu[0], TARGET_SILENT))]
-        for turnaround_us, answer in answers:
-            self._free_us = max(now_us, self._free_us) + turnaround_us
-            self._due.append((self._free_us, mbap_frame(transaction, unit, answer)))
+def _requests(heard: bytes, strict: bool) -> list[tuple[int, int, bytes]]:
+    """(place of its first octet, unit, pdu) of each request among octets without a silence between them."""
+    if len(heard) >= 4 and crc16(heard) == 0:
+        return [(0, heard[0], heard[1:-2])]
+    found: list[tuple[int, int, bytes]] = []
+    rest = heard
+    # A forgiving unit looks for a request in what ran together.
+    while not strict and (one := rtu_split(rest)) is not None:
+        unit, pdu, rest = one
+        found.append((len(heard) - len(rest) - len(rtu_frame(unit, pdu)), unit, pdu))
+    return found

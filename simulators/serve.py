@@ -4,7 +4,8 @@ A thin shell around `field.Field`: octets and time in, octets and log lines out.
 adapter has under /dev/serial/by-path: the symbolic link is replaced atomically and removed at the end.
 
 The control door is a unix socket that takes one JSON object a line and answers each with one:
-`{"do": "fault", "target": "relay-1", "fault": "dead", "share": 1}`, `{"do": "set", "unit": "gauge-1", "point": "level",
+`{"do": "fault", "target": "relay-1", "fault": "busy", "share": 0.1}` (0 ends it; `"seconds"` for a reboot), `{"do":
+"faults", "target": "relay-1"}` (what is on there, and what can be), `{"do": "set", "unit": "gauge-1", "point": "level",
 "value": 0.4}` (null hands it back), `{"do": "get", "unit": ..., "point": ...}`, `{"do": "state"}`.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.machine import Woken
+from simulators.faults import NoSuch
 from simulators.field import (
     Field,
     FieldEvent,
@@ -28,7 +30,6 @@ from simulators.field import (
     Hang,
     Inject,
     Left,
-    NoSuch,
     Plug,
     SetPoint,
     Sound,
@@ -104,7 +105,13 @@ class Server:
         try:
             match request:
                 case {"do": "fault", "target": str(target), "fault": str(fault), **rest}:
-                    self._feed(Inject(target, fault, float(rest.get("share", 1))))
+                    seconds = rest.get("seconds")
+                    self._feed(Inject(target, fault, float(rest.get("share", 1)),
+                                      None if seconds is None else float(seconds)))
+                case {"do": "faults", "target": str(target)}:
+                    self._feed(Woken())
+                    on, can = self.field.faults(target)
+                    return {"ok": True, "on": on, "can": can}
                 case {"do": "set", "unit": str(unit), "point": str(point), "value": (
                         bool() | int() | float() | str() | None) as value}:
                     self._feed(SetPoint(unit, point, value))
@@ -117,7 +124,7 @@ class Server:
                     busy = {id: line.busy_us for id, line in self.field.lines.items()}
                     return {"ok": True, "links": self.links, "sounding": sounding, "busy_us": busy}
                 case _:
-                    return _refused(f"no such request: {json.dumps(request)[:200]}; do fault, set, get or state")
+                    return _refused(f"no such request: {json.dumps(request)[:200]}; do fault(s), set, get or state")
         except (NoSuch, TypeError, ValueError) as error:
             return _refused(str(error))
         return {"ok": True}

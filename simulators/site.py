@@ -20,6 +20,7 @@ from firmware_bridge.document import Document
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.point import Point, Scalar
 from firmware_bridge.profile import Profile
+from simulators.device import BOOT_MS
 
 
 class SiteSection(Document):
@@ -70,6 +71,8 @@ class UnitSection(Document):
     profile: str
     dead: bool = False
     """It is written in the plans, and does not answer."""
+    boot_ms: Annotated[int, Field(ge=1, le=600_000)] = BOOT_MS
+    """How long it is silent after power came back."""
     seed: int = 0
     initial: dict[str, Scalar] = {}
     """Values of points at power-up, over the profile's."""

@@ -208,7 +208,7 @@ def test_an_adapter_is_pulled_and_put_back(city: City) -> None:
     assert {stage for stage, _ in city.ends(order).values()} == {Stage.FINISHED}
 
 
-@pytest.mark.parametrize("fault", ["dropped", "garbled", "cut", "doubled", "noise", "foreign", "short", "late"])
+@pytest.mark.parametrize("fault", ["dropped", "garbled", "cut", "doubled", "noise", "wrong-unit", "short", "late"])
 def test_a_bad_line_breaks_no_promise(city: City, fault: str) -> None:
     for line in ("line-1", "line-2"):
         city.world.inject(line, fault, 0.05)

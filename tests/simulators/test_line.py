@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
+from firmware_bridge import scan
 from firmware_bridge.event import Read, Table
 from firmware_bridge.machine import MS, S, Woken
-from firmware_bridge.modbus import crc16, mbap_frame, mbap_split, reply_pdu, request_pdu, rtu_frame, rtu_replies
-from simulators.faults import LineFault, LineFaults, hurt
-from simulators.line import Ask, Endpoint, Heard, HungUp, Line, Put, Seen
+from firmware_bridge.modbus import crc16, reply_pdu, request_pdu, rtu_frame
+from simulators.line import Answer, Ask, Heard, Line, Put, Seen
 
 ASKED = Read(Table.HOLDING, 4, 3)
 REQUEST = rtu_frame(3, request_pdu(ASKED))
@@ -21,14 +21,14 @@ T35_US = 4010
 REQUEST_US, REPLY_US = round(8 * CHAR_US), round(11 * CHAR_US)
 START = 1_000_000
 
-When = tuple[int, Heard | Seen | HungUp]
+When = tuple[int, Heard | Seen]
 
 
 def answering(unit: int = 3, turnaround_us: int = TURNAROUND_US) -> Ask:
-    return lambda now_us, asked, pdu: [(turnaround_us, ANSWER)] if asked == unit else []
+    return lambda now_us, seen: [Answer(turnaround_us, unit, ANSWER)] if seen.unit == unit else []
 
 
-def play(line: Line | Endpoint, puts: list[tuple[int, Put]]) -> list[When]:
+def play(line: Line, puts: list[tuple[int, Put]]) -> list[When]:
     """Everything that comes out, each with its instant; the line is woken exactly at its deadlines."""
     out: list[When] = []
     puts = sorted(puts, key=lambda p: p[0])
@@ -133,10 +133,10 @@ def test_a_master_that_talks_into_an_answer_hurts_both() -> None:
 
 
 def test_two_units_at_one_address_hurt_each_other() -> None:
-    line = Line(9600, lambda now, unit, pdu: [(TURNAROUND_US, ANSWER), (TURNAROUND_US, ANSWER)], Random(1))
+    line = Line(9600, lambda now, seen: [Answer(TURNAROUND_US, 3, ANSWER)] * 2, Random(1))
     out = play(line, [(START, Put(REQUEST))])
     assert line.collisions == 1
-    assert rtu_replies(heard(out))[0] == []
+    assert scan.replies(heard(out)) == []
 
 
 def test_another_master_is_heard_and_answered() -> None:
@@ -177,7 +177,7 @@ def test_bit_errors_are_seeded() -> None:
     assert outcome(1) != outcome(2)
     got, unread = outcome(1)
     assert 0 < unread < 50
-    assert 0 < len(rtu_replies(got)[0]) < 50 - unread
+    assert 0 < len(scan.replies(got)) < 50 - unread
 
 
 def test_pulled_out_all_on_the_wire_is_gone() -> None:
@@ -196,80 +196,95 @@ def test_a_master_that_never_stops_fills_a_bounded_queue() -> None:
     assert line.deadline <= START + round(4096 * CHAR_US) + T35_US
 
 
-# Faults of answers.
+def test_the_second_of_two_requests_that_ran_together_began_where_its_octets_did() -> None:
+    out = play(Line(9600, answering(), Random(1)), [(START, Put(REQUEST + REQUEST)), (START + 1, Put(REQUEST))])
+    begins = [e.first_byte_us for _, e in out if isinstance(e, Seen)]
+    assert begins == [START + round(8 * n * CHAR_US) for n in range(3)]
 
 
-def mangled(kind: LineFault, seed: int = 1) -> list[When]:
-    rng = Random(seed)
-    line = Line(9600, answering(), rng)
-    line.mangle = LineFaults(rng, {kind: 1.0}).mangle
-    return play(line, [(START, Put(REQUEST))])
+# What an answer may be.
 
 
-def test_each_fault_is_what_its_word_says() -> None:
-    usual_us = START + REQUEST_US + TURNAROUND_US + REPLY_US
-    for seed in range(50):
-        assert heard(mangled(LineFault.DROPPED, seed)) == b""
-        garbled = heard(mangled(LineFault.GARBLED, seed))
-        assert len(garbled) == len(REPLY)
-        assert crc16(garbled) != 0
-        cut = heard(mangled(LineFault.CUT, seed))
-        assert 0 < len(cut) < len(REPLY)
-        assert REPLY.startswith(cut)
-        late = mangled(LineFault.LATE, seed)
-        assert heard(late) == REPLY
-        assert usual_us + 200 * MS <= late[-1][0] <= usual_us + 900 * MS
-        assert heard(mangled(LineFault.DOUBLED, seed)) == REPLY * 2
-        (unit, pdu), = rtu_replies(heard(mangled(LineFault.FOREIGN, seed)))[0]
-        assert (unit, pdu) == (4, ANSWER)
-        noisy = heard(mangled(LineFault.NOISE, seed))
-        assert noisy.endswith(REPLY)
-        assert len(noisy) > len(REPLY)
-        (unit, pdu), = rtu_replies(heard(mangled(LineFault.SHORT, seed)))[0]
-        assert (unit, pdu) == (3, b"\x03\x04\x00\x07\x00\x08")
+def said(answer: Answer) -> list[When]:
+    return [(at, e) for at, e in play(Line(9600, lambda now, seen: [answer], Random(1)), [(START, Put(REQUEST))])
+            if isinstance(e, Heard)]
 
 
-def test_faults_come_as_often_as_they_should_and_the_same_again() -> None:
-    def happened(seed: int) -> Counter[LineFault]:
-        faults = LineFaults(Random(seed), {LineFault.DROPPED: 0.1, LineFault.LATE: 0.2})
-        for n in range(5000):
-            faults.mangle(n, REPLY)
-        return faults.happened
-
-    assert happened(7) == happened(7)
-    assert happened(7)[LineFault.DROPPED] == pytest.approx(500, rel=0.2)
-    assert happened(7)[LineFault.LATE] == pytest.approx(1000, rel=0.2)
-    assert set(happened(7)) == {LineFault.DROPPED, LineFault.LATE}
+def test_an_answer_that_is_said_again_follows_itself() -> None:
+    first_us = START + REQUEST_US + TURNAROUND_US + REPLY_US
+    for again_us in (0, 7 * MS):
+        assert said(Answer(TURNAROUND_US, 3, ANSWER, again_us=again_us)) == [
+            (first_us, Heard(REPLY)), (first_us + again_us + REPLY_US, Heard(REPLY))]
 
 
-@pytest.mark.parametrize("kind", LineFault)
-@pytest.mark.parametrize("pdu", [b"\x83\x02", b"\x01\x01\x00", b"\x05\x00\x00\xff\x00"])
-def test_short_answers_can_be_hurt_too(kind: LineFault, pdu: bytes) -> None:
-    reply = rtu_frame(1, pdu)
-    for seed in range(100):
-        for delay_us, data in hurt(kind, reply, Random(seed)):
-            assert delay_us >= 0
-            assert data
+def test_an_answer_has_the_address_that_its_unit_says_and_is_worn_on_the_wire() -> None:
+    (_, heard_),  = said(Answer(TURNAROUND_US, 9, ANSWER))
+    assert heard_ == Heard(rtu_frame(9, ANSWER))
+    ((at, heard_),) = said(Answer(TURNAROUND_US, 3, ANSWER, wear=lambda frame: frame[:4]))
+    assert heard_ == Heard(REPLY[:4])
+    assert at == START + REQUEST_US + TURNAROUND_US + round(4 * CHAR_US), "fewer octets take less time"
 
 
-# Modbus TCP.
+# Babble.
 
 
-def test_several_requests_in_one_segment_are_all_answered_one_after_the_other() -> None:
-    endpoint = Endpoint(answering())
-    segment = b"".join(mbap_frame(n, 3, request_pdu(ASKED)) for n in (5, 6, 7))
-    out = play(endpoint, [(START, Put(segment[:20])), (START, Put(segment[20:]))])
-    answers = [(at, e.data) for at, e in out if isinstance(e, Heard)]
-    assert answers == [(START + (n + 1) * TURNAROUND_US, mbap_frame(5 + n, 3, ANSWER)) for n in range(3)]
+def babbled(share: float, length_us: int, seed: int = 1) -> tuple[Line, bytes]:
+    line = Line(9600, answering(), Random(seed))
+    line.babble(START, "u", share)
+    out = b""
+    while (due := line.deadline) is not None and due <= START + length_us:
+        out += b"".join(e.data for e in line.handle(due, Woken()) if isinstance(e, Heard))
+        assert line.deadline is None or line.deadline > due
+    return line, out
 
 
-@pytest.mark.parametrize("refuse", [True, False])
-def test_a_unit_that_is_not_there_is_refused_or_silent(refuse: bool) -> None:
-    out = play(Endpoint(answering(), refuse_silent=refuse), [(START, Put(mbap_frame(1, 9, request_pdu(ASKED))))])
-    answers = [mbap_split(e.data) for _, e in out if isinstance(e, Heard)]
-    assert answers == ([(1, 9, b"\x83\x0b", b"")] if refuse else [])
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_babble_takes_its_share_of_the_time_and_is_the_same_again(share: float) -> None:
+    line, octets = babbled(share, 60 * S)
+    assert len(octets) == pytest.approx(share * 60e6 / CHAR_US, rel=0.15)
+    assert line.busy_us == pytest.approx(share * 60e6, rel=0.15)
+    assert babbled(share, 60 * S)[1] == octets != babbled(share, 60 * S, seed=2)[1]
+    assert len(set(octets)) > 200
 
 
-def test_what_is_no_modbus_tcp_is_hung_up_on() -> None:
-    out = Endpoint(answering()).handle(START, Put(b"GET / HTTP/1.1\r\n\r\n"))
-    assert [type(e) for e in out] == [HungUp]
+def test_babble_without_a_pause_lets_nothing_through_and_ends_when_it_is_told() -> None:
+    line = Line(9600, answering(), Random(1))
+    line.babble(0, "u", 1.0)
+    assert line.babblers == {"u": 1.0}
+    line.handle(START, Woken())
+    line.handle(START, Put(REQUEST))
+    assert not [e for e in line.handle(START + S, Woken()) if isinstance(e, Seen)]
+    assert line.collisions > 0
+    assert line.unread == 1
+    line.babble(START + S, "u", 0)
+    assert line.babblers == {}
+    line.handle(START + 2 * S, Woken())
+    assert line.deadline is None
+    assert heard(play(line, [(START + 3 * S, Put(REQUEST))])) == REPLY
+
+
+def test_who_babbles_into_an_answer_hurts_it() -> None:
+    hurt = 0
+    for seed in range(40):
+        line = Line(9600, answering(), Random(seed))
+        line.babble(0, "u", 0.3)
+        line.handle(START, Woken())
+        line.handle(START, Put(REQUEST))
+        out = line.handle(START + 200 * MS, Woken())
+        if any(isinstance(e, Seen) for e in out):
+            hurt += REPLY not in b"".join(e.data for e in out if isinstance(e, Heard))
+    assert 0 < hurt < 40
+
+
+@pytest.mark.parametrize(("strict", "seen"), [(True, 0), (False, 1)])
+def test_what_follows_babble_too_soon_is_not_understood_by_a_strict_unit(strict: bool, seen: int) -> None:
+    line = Line(9600, answering(), Random(1), strict=strict)
+    line.babble(START, "u", 0.001)
+    now_us = START
+    while not heard(out := [(now_us, e) for e in line.handle(now_us, Woken())]):
+        assert line.deadline is not None
+        now_us = line.deadline
+    line.babble(now_us, "u", 0)
+    out = play(line, [(now_us + 1, Put(REQUEST))])
+    assert sum(isinstance(e, Seen) for _, e in out) == seen
+    assert line.too_soon == 1

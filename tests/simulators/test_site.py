@@ -8,10 +8,11 @@ from random import Random
 import pytest
 
 from controller import config
+from firmware_bridge import scan
 from firmware_bridge.errors import BadDocument
 from firmware_bridge.event import Read, Request, Table, Write
 from firmware_bridge.machine import MS, S, Woken
-from firmware_bridge.modbus import mbap_frame, mbap_split, reply_of, request_pdu, rtu_frame, rtu_replies
+from firmware_bridge.modbus import mbap_frame, mbap_split, reply_of, request_pdu, rtu_frame
 from simulators import site
 from simulators.field import Field, FieldEffect, Frame, Hang, Inject, NoSuch, Plug, SetPoint, Sound, ToLine, ToMaster
 
@@ -53,7 +54,7 @@ class World:
         self._out.clear()
         self.tell(ToLine(line, rtu_frame(unit, request_pdu(request))))
         self.run(S)
-        found, _ = rtu_replies(b"".join(e.data for e in self._out if isinstance(e, ToMaster)))
+        found = scan.replies(b"".join(e.data for e in self._out if isinstance(e, ToMaster)))
         if not found:
             return None
         assert [f[0] for f in found] == [unit]
@@ -234,8 +235,8 @@ def test_on_tcp_an_answer_is_late_or_missing() -> None:
     (Inject("relay-7", "dead"), "'relay-7' is no unit and no line; units: relay-1, meter-1"),
     (Inject("relay-1", "ded"), "'ded' is no fault of relay-1; faults: .*dead.*garbled"),
     (Inject("relay-1.9", "stuck-on"), "no such channel; channels: 1, 2"),
-    (Inject("line-1", "dead"), "'dead' is no fault of line-1; faults: unplug, cut"),
-    (Inject("net-3", "garbled"), "faults: unplug, dropped, late"),
+    (Inject("line-1", "dead"), "'dead' is no fault of line-1; faults: babble, busy"),
+    (Inject("net-3", "garbled"), "faults: busy, .*late, .*unplug, one-a-segment"),
     (Inject("line-1", "late", 7), "7 is no share"),
     (SetPoint("gauge-7", "level", 1.0), "'gauge-7' is no unit"),
     (SetPoint("gauge-1", "depth", 1.0), "'depth' is no point of gauge-1; points: unit_code, decimals, level"),
