@@ -1,0 +1,164 @@
+"""CPU time of a transaction: our bus and link, and pymodbus's asyncio client, as the master of the same servers.
+
+Ten registers are read over and over: on a pty at 115200 baud, played by `siren-sim`, and from libmodbus over TCP, one
+request at a time and with eight waiting (ours has eight in flight then; pymodbus's lock serves eight callers one after
+the other). Each master is a process of its own; what counts is the CPU time of that process, all its threads, from the
+first of the reads to the last, after some that warm it up. Rounds of both alternate, and the medians are compared.
+
+    .venv/bin/python -m bench.cpu [--quick]
+    .venv/bin/python -m bench.cpu --master ours serial:/dev/pts/7 --profile    # where the time goes
+"""
+
+import argparse
+import asyncio
+import cProfile
+import json
+import pstats
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+
+from bench import bus_tcp, measure
+from bench.pump import Pump
+from bench.site import ROOT, Site
+from controller.wiring import BusSection
+from firmware_bridge.bus import Bus
+from firmware_bridge.event import Reply
+from firmware_bridge.framing import Rtu, Tcp
+
+BAUD = 115200
+READS = {"rtu": 500, "tcp": 3000, "tcp, 8 waiting": 3000}
+ROUNDS = 5
+WARM = 100
+"""Reads before the first that counts: imports, the learned turnaround, the caches of the interpreter."""
+WAITING = 8
+BAR = 1.0
+MASTERS = ("ours", "pymodbus")
+
+
+# A master, in its own process.
+
+
+async def ours(link: str, reads: int, waiting: int) -> int:
+    """CPU nanoseconds."""
+    answered = 0
+
+    def right(reply: Reply) -> None:
+        nonlocal answered
+        answered += 1
+        assert len(reply.values) == 10
+
+    serial = link.startswith("serial:")
+    framing = Rtu(BAUD, 11) if serial else Tcp()
+    section = BusSection(id="line", link=link, baud=BAUD) if serial else BusSection(id="line", link=link)
+    pump = Pump(Bus("line", framing, 1 if serial else waiting), section, waiting, right)
+    await pump.open()
+    await pump.run(WARM)
+    began = time.process_time_ns()
+    await pump.run(reads)
+    taken = time.process_time_ns() - began
+    assert answered == WARM + reads
+    pump.close()
+    return taken
+
+
+async def pymodbus(link: str, reads: int, waiting: int) -> int:
+    """The same of pymodbus's client, as its documentation shows it."""
+    kind, _, where = link.partition(":")
+    client: AsyncModbusSerialClient | AsyncModbusTcpClient
+    if kind == "serial":
+        client = AsyncModbusSerialClient(where, baudrate=BAUD)
+    else:
+        host, _, port = where.partition(":")
+        client = AsyncModbusTcpClient(host, port=int(port))
+    assert await client.connect()
+
+    async def caller(number: int) -> None:
+        for _ in range(number):
+            reply = await client.read_holding_registers(0, count=10, device_id=1)
+            assert len(reply.registers) == 10
+
+    await caller(WARM)
+    began = time.process_time_ns()
+    await asyncio.gather(*(caller(reads // waiting) for _ in range(waiting)))
+    taken = time.process_time_ns() - began
+    client.close()
+    return taken
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Be the master, and print microseconds a transaction."""
+    master = ours if options.master == "ours" else pymodbus
+    profiler = cProfile.Profile() if options.profile else None
+    if profiler:
+        profiler.enable()
+    taken = asyncio.run(master(options.link, options.reads, options.waiting))
+    if profiler:
+        profiler.disable()
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
+    print(json.dumps({"us": taken / 1000 / (options.reads // options.waiting * options.waiting)}))
+
+
+# The comparison.
+
+
+def once(master: str, link: str, reads: int, waiting: int) -> float:
+    command = [sys.executable, "-m", "bench.cpu", "--master", master, link, "--reads", str(reads),
+               "--waiting", str(waiting)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["us"])
+
+
+def compare(name: str, link: str, rounds: int) -> dict[str, object]:
+    waiting = WAITING if "8" in name else 1
+    taken: dict[str, list[float]] = {master: [] for master in MASTERS}
+    steal = measure.steal_ticks()
+    for _ in range(rounds):
+        for master in MASTERS:
+            taken[master].append(round(once(master, link, READS[name], waiting), 1))
+    medians = {master: statistics.median(taken[master]) for master in MASTERS}
+    ratio = medians["ours"] / medians["pymodbus"]
+    print(f"{name}: ours {medians['ours']:.0f} us a transaction, pymodbus {medians['pymodbus']:.0f}, "
+          f"ratio {ratio:.2f}", flush=True)
+    return {"us": taken, "ratio": round(ratio, 3), "steal_ticks": measure.steal_ticks() - steal}
+
+
+def run(rounds: int) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    with Site(Path(__file__).with_name("registers.toml"), [f"line[line-1].baud={BAUD}"]) as site:
+        link = str(site.ask({"do": "state"})["links"]["line-1"])
+        found["rtu"] = compare("rtu", link, rounds)
+    server = bus_tcp.Server()
+    try:
+        for name in ("tcp", "tcp, 8 waiting"):
+            found[name] = compare(name, f"tcp:127.0.0.1:{server.port}", rounds)
+    finally:
+        server.close()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("link", nargs="?", help="with --master: serial:PATH or tcp:HOST:PORT")
+    parser.add_argument("--master", choices=MASTERS, help="be this master, and print what it took")
+    parser.add_argument("--reads", type=int, default=1000)
+    parser.add_argument("--waiting", type=int, default=1)
+    parser.add_argument("--profile", action="store_true", help="with --master: say where the time went")
+    parser.add_argument("--quick", action="store_true", help="two rounds")
+    options = parser.parse_args()
+    if options.master:
+        if not options.link:
+            parser.error("--master needs a link")
+        serve(options)
+        return
+    found = run(2 if options.quick else ROUNDS)
+    measure.report({**found, "rounds": 2 if options.quick else ROUNDS, "reads": READS},
+                   {f"{name}: ratio <= {BAR:g}": float(str(one["ratio"])) <= BAR for name, one in found.items()})
+
+
+if __name__ == "__main__":
+    main()
