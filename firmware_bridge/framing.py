@@ -8,10 +8,9 @@ from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import BROADCAST, Ask, Outcome, Refused, Reply, Request
 from firmware_bridge.machine import MS
+from firmware_bridge.scan import KEPT, Scanner, is_reply
 from firmware_bridge.text import UNIT, Template, unit_of
 
-BUFFER_LIMIT = 512
-"""Octets kept of a line that says nothing valid: two of the longest frames."""
 AROUND_RTU = 3
 """Octets of an RTU frame around its PDU: address and CRC."""
 BROADCAST_REST_US = 100 * MS
@@ -43,7 +42,7 @@ class Rtu:
         self.foreign: int | None = None
         """The unit that the last octets show somebody else to ask: the line has another master."""
         self._sent = b""
-        self._buffer = b""
+        self._scanner = Scanner()
 
     def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         """The id that the answer of a request will carry, and its frame."""
@@ -60,23 +59,19 @@ class Rtu:
 
     def left(self) -> None:
         """A request leaves: what came before it is no answer to it."""
-        self._buffer = b""
+        self._scanner.clear()
 
     def feed(self, data: bytes) -> list[Frame]:
         """The whole valid frames that these octets complete."""
-        frames, end = modbus.rtu_replies(self._buffer + data)
-        self._buffer = (self._buffer + data)[end:][-BUFFER_LIMIT:]
-        self.foreign = self._request_of_another()
-        return [(0, unit, pdu) for unit, pdu in frames]
-
-    def _request_of_another(self) -> int | None:
-        """The unit of a read request in what is no reply. Ours may come back from an adapter that echoes."""
-        found = modbus.rtu_split(self._buffer)
-        if found is None:
-            return None
-        unit, pdu, self._buffer = found
-        is_read = pdu[0] in (1, 2, 3, 4)
-        return unit if is_read and modbus.rtu_frame(unit, pdu) != self._sent else None
+        self.foreign = None
+        found: list[Frame] = []
+        for frame in self._scanner.feed(data):
+            if is_reply(frame):
+                found.append((0, frame[0], frame[1:-2]))
+            elif frame != self._sent:
+                # A request, and not ours, which an adapter that echoes gives back.
+                self.foreign = frame[0]
+        return found
 
     def request_us(self, request: Request) -> int:
         """How long the frame of a request takes."""
@@ -93,14 +88,14 @@ class Rtu:
     @property
     def begun(self) -> bool:
         """Whether octets came that are no whole frame yet, or never will be."""
-        return bool(self._buffer)
+        return len(self._scanner) > 0
 
     def garbled(self, request: Request) -> bool:
         """As many octets as the answer has came, and it is not among them."""
-        return len(self._buffer) >= modbus.reply_length(_modbus(request)) + AROUND_RTU
+        return len(self._scanner) >= modbus.reply_length(_modbus(request)) + AROUND_RTU
 
     def clear(self) -> None:
-        self._buffer = b""
+        self._scanner.clear()
 
 
 class Tcp:
@@ -219,7 +214,7 @@ class Plain:
                     break
             else:
                 start += 1
-        self._buffer = buffer[kept:][-BUFFER_LIMIT:]
+        self._buffer = buffer[kept:][-KEPT:]
         return frames
 
     def request_us(self, request: Request) -> int:

@@ -194,17 +194,17 @@ def refusal_pdu(function: int, code: int) -> bytes:
 
 # RTU frames.
 
-_CRC: list[int] = []
+CRC_TABLE: list[int] = []
 for _byte in range(256):
     for _ in range(8):
         _byte = _byte >> 1 ^ 0xA001 if _byte & 1 else _byte >> 1
-    _CRC.append(_byte)
+    CRC_TABLE.append(_byte)
 
 
 def crc16(data: bytes) -> int:
     """CRC-16/MODBUS; on the wire its low octet goes first."""
     crc = 0xFFFF
-    table = _CRC
+    table = CRC_TABLE
     for octet in data:
         crc = crc >> 8 ^ table[(crc ^ octet) & 0xFF]
     return crc
@@ -225,15 +225,13 @@ def rtu_length_of_request(buffer: bytes) -> int | None:
     return 8 if 1 <= function <= 6 else 0
 
 
-def rtu_length_of_reply(buffer: bytes, start: int = 0) -> int | None:
-    """Octets of the reply frame that may begin at `start`; None while it cannot be told, 0 when it is none."""
-    if len(buffer) - start < 3:
-        return None
-    function = buffer[start + 1]
+def rtu_length_of_reply(frame: bytes) -> int:
+    """Octets of the reply frame that begins with these three octets; 0 when it is none."""
+    function = frame[1]
     if function & 0x80:
         return 5 if 1 <= function & 0x7F <= 16 else 0
     if function <= 4:
-        return 5 + buffer[start + 2] if function else 0
+        return 5 + frame[2] if function else 0
     return 8 if function in (5, 6, 15, 16) else 0
 
 
@@ -249,27 +247,6 @@ def rtu_split(buffer: bytes) -> tuple[int, bytes, bytes] | None:
             if crc16(frame) == 0:
                 return frame[0], frame[1:-2], buffer[start + length :]
     return None
-
-
-def rtu_replies(buffer: bytes) -> tuple[list[tuple[int, bytes]], int]:
-    """The master's side: every whole valid reply frame in `buffer` as (unit, pdu), and where the last one ends.
-
-    A valid frame is taken whole, so nothing inside it is mistaken for another; other octets are noise. What
-    lies behind the last frame may be noise or the beginning of the next frame: the bus decides by time.
-    """
-    found: list[tuple[int, bytes]] = []
-    start = end = 0
-    while start < len(buffer):
-        length = rtu_length_of_reply(buffer, start)
-        if length and start + length <= len(buffer):
-            frame = buffer[start : start + length]
-            # Over a frame with its own CRC behind it the CRC is zero.
-            if crc16(frame) == 0:
-                found.append((frame[0], frame[1:-2]))
-                start = end = start + length
-                continue
-        start += 1
-    return found, end
 
 
 # TCP frames.

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from firmware_bridge import modbus
+from firmware_bridge import modbus, scan
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import BusEffect, BusEvent, Read, Received, Send, Table
 from firmware_bridge.framing import Framing, Tcp
@@ -60,7 +60,7 @@ class Monitor:
                 cut = modbus.mbap_split(seen.data) if tcp else None
                 unit, pdu = (cut[1], cut[2]) if cut else (seen.data[0], seen.data[1:-2])
                 return f"unit {unit}: {said(modbus.parse_request(pdu))}"
-            frames = Tcp().feed(seen.data) if tcp else [(0, u, p) for u, p in modbus.rtu_replies(seen.data)[0]]
+            frames = Tcp().feed(seen.data) if tcp else [(0, u, p) for u, p in scan.replies(seen.data)]
         except (Malformed, IndexError):
             frames = []
         answers = []

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
 
-from firmware_bridge import modbus
+from firmware_bridge import modbus, scan
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Read, Refused, Reply, Request, Table, Write
 
@@ -97,9 +97,7 @@ def test_noise_before_a_request_is_passed_over(noise: bytes, unit: int, request:
 @given(st.binary(max_size=8), st.integers(1, 247), st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=20))
 def test_noise_before_a_reply_does_not_hide_it(noise: bytes, unit: int, values: list[int]) -> None:
     pdu = modbus.reply_pdu(Read(Table.HOLDING, 0, len(values)), tuple(values))
-    frames, end = modbus.rtu_replies(noise + modbus.rtu_frame(unit, pdu))
-    assert (unit, pdu) in frames
-    assert end == len(noise) + len(pdu) + 3
+    assert (unit, pdu) in scan.replies(noise + modbus.rtu_frame(unit, pdu))
 
 
 def test_a_frame_inside_a_frame_is_data() -> None:
@@ -107,7 +105,7 @@ def test_a_frame_inside_a_frame_is_data() -> None:
     inner = modbus.rtu_frame(1, modbus.reply_pdu(Read(Table.HOLDING, 0, 1), (5,))) + b"\0"
     words = tuple(int.from_bytes(inner[i : i + 2], "big") for i in range(0, len(inner), 2))
     outer = modbus.rtu_frame(9, modbus.reply_pdu(Read(Table.HOLDING, 0, len(words)), words))
-    assert [unit for unit, _ in modbus.rtu_replies(outer)[0]] == [9]
+    assert [unit for unit, _ in scan.replies(outer)] == [9]
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 255), st.one_of(reads, writes), st.binary(max_size=9))

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from controller.wiring import BusSection
+from firmware_bridge import scan
 from firmware_bridge.errors import BadDocument
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Read, Received, Table, Write
 from firmware_bridge.link import Link, now_us
-from firmware_bridge.modbus import mbap_frame, mbap_split, reply_of, request_pdu, rtu_frame, rtu_replies
+from firmware_bridge.modbus import mbap_frame, mbap_split, reply_of, request_pdu, rtu_frame
 from simulators import site
 from simulators.__main__ import main
 from simulators.serve import Server
@@ -118,7 +119,7 @@ class Master:
         while now_us() < end_us:
             data = b"".join(e.data for e in self.events if isinstance(e, Received))
             if self.rtu:
-                found, _ = rtu_replies(data)
+                found = scan.replies(data)
                 if found:
                     return reply_of(request, found[0][1]).values  # type: ignore[union-attr]
             elif (one := mbap_split(data)) is not None:
