@@ -277,5 +277,5 @@ class Episode:
     def _hear(self, effects: list[Heard | Seen]) -> None:
         for effect in effects:
             if isinstance(effect, Heard):
-                self._judge.heard(effect.data)
+                self._judge.heard(self._now_us, effect.data)
                 self._tell(Received("line", effect.data))

@@ -18,8 +18,8 @@ from firmware_bridge.machine import S
 
 MADE_US = 5 * S
 """A frame that was made so long ago is on no wire any more: no fault delays one by more than a second."""
-HEARD_OCTETS = 1024
-"""Four of the longest frames: what a belief is made of is among the last that came."""
+HEARD_US = 2 * S
+"""What a belief is made of came since; less than MADE_US, or a frame long forgotten would look like nobody's."""
 WRONG = ("wrong values believed", "wrong acknowledgements believed", "wrong refusals believed")
 BOOLS = {Table.COIL, Table.DISCRETE}
 
@@ -37,7 +37,7 @@ class Judge:
         self._did: dict[int, tuple[int, bytes, bytes | None]] = {}
         self._sent: dict[int, bytes] = {}
         self._made: deque[tuple[int, bytes, str]] = deque()
-        self._heard = b""
+        self._heard: deque[tuple[int, bytes]] = deque()
         self._written: Counter[tuple[int, int]] = Counter()
         self._levels: dict[tuple[int, int, int], bytes] = {}
         self._runs: Counter[tuple[int, Table, int]] = Counter()
@@ -70,8 +70,10 @@ class Judge:
         self.found["answers garbled"] += 1
         self.found["answers garbled, CRC right"] += modbus.crc16(frame) == 0
 
-    def heard(self, octets: bytes) -> None:
-        self._heard = (self._heard + octets)[-HEARD_OCTETS:]
+    def heard(self, now_us: int, octets: bytes) -> None:
+        self._heard.append((now_us, octets))
+        while self._heard[0][0] < now_us - HEARD_US:
+            self._heard.popleft()
 
     # What the bus says.
 
@@ -140,8 +142,9 @@ class Judge:
         request, found = end.transaction.request, set[bytes]()
         assert isinstance(request, Read | Write), "Modbus is spoken here"
         length = 5 if isinstance(end.outcome, Refused) else modbus.reply_length(request) + 3
-        for start in range(len(self._heard) - length + 1):
-            frame = self._heard[start : start + length]
+        heard = b"".join(octets for _, octets in self._heard)
+        for start in range(len(heard) - length + 1):
+            frame = heard[start : start + length]
             if frame[0] == end.transaction.unit and modbus.crc16(frame) == 0:
                 try:
                     if modbus.reply_of(request, frame[1:-2]) == end.outcome:

@@ -135,6 +135,7 @@ def test_a_bus_that_believes_whatever_has_the_right_length_is_found_wrong() -> N
     result = Episode(BAD, gullible).run()
     assert result.found["wrong values believed"] >= 3
     assert len(result.stories) >= wrong(result)
+    assert result.found["collisions believed"] == 0
 
 
 def test_a_master_without_memory_believes_late_answers_and_repeats_triggers() -> None:
@@ -177,7 +178,7 @@ def judged(request: Read | Write, answered: bytes | None, heard: bytes, believed
     judge.did(1000, 5, pdu, answered)
     for frame in made:
         judge.made(1000, frame, "as it was")
-    judge.heard(heard)
+    judge.heard(8000, heard)
     txn = Transaction("test", 1, 5, request, Priority.POLL, repeatable)
     judge.finished(9000, Finished("line", txn, Reply(believed), 1000))
     return judge
