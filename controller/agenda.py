@@ -4,7 +4,8 @@
     run       has the siren, from the handing over of its first edge to the end of its timeline
     closing   has lost it, and is not told of: its off is not confirmed, or samples may still come
 
-Each leaves by exactly one way, with one terminal stage. It refuses to know devices, isolators and the siren's state.
+Each leaves by exactly one way, with one terminal stage. It refuses to know devices, and how the siren comes to be
+locked out or in a fault.
 """
 
 from collections import deque
@@ -106,6 +107,40 @@ class Agenda:
         first_us = new.first_us
         return self.run is not None and first_us is not None and self.run.last_us > first_us + TOUCH_US
 
+    # Being let in, and being let sound. `locked`: the isolator; `fault`: the siren's, empty where it has none.
+
+    def admit(self, now_us: int, new: Sounding, locked: bool, fault: str) -> list[Progress]:
+        """Let it wait for its instant, or refuse it at once."""
+        stage, refusal = Stage.REJECTED, ""
+        if new.silent:
+            refusal = "nothing in it sounds"
+        elif locked:
+            refusal = "isolated"
+        elif not new.phases:
+            stage, refusal = Stage.FAILED, new.past
+        elif self.full:
+            refusal = f"{len(self.armed)} activations wait already"
+        elif self.is_due(now_us, new):
+            refusal = self.refusal(now_us, new, locked, fault)
+        else:
+            refusal = self._refuses(now_us, new, now=False)
+        if refusal:
+            return [new.progress(stage, refusal)]
+        self.armed[new.order.activation] = new
+        return []
+
+    def refusal(self, now_us: int, new: Sounding, locked: bool, fault: str) -> str:
+        """Why `new`, whose instant has come, does not sound; empty: it does."""
+        if not new.phases or now_us >= new.limit_us:
+            return new.past
+        if locked:
+            return "isolated"
+        if self.run is not None and self.blocks(new) and not new.outranks(self.run):
+            return "outranked"
+        if fault and new.order.mode is not Mode.LIVE:
+            return f"fault: {fault}"
+        return self._refuses(now_us, new, now=True)
+
     # Having the siren, and losing it.
 
     def close(self, now_us: int, stage: Stage, reason: str) -> None:
@@ -140,7 +175,7 @@ class Agenda:
             yield from self.run.edge(n, edge_us)
 
     def count(self, witness: Witness, says: bool, at_us: int) -> Iterator[Progress]:
-        """A witness was read; the first phase that it proves is told."""
+        """A witness was read; the first phases that it proves are told."""
         for sounding in self.sounded():
             yield from sounding.count(witness, says, at_us)
 
@@ -150,6 +185,11 @@ class Agenda:
             if sounding.tally.doubt_us is not None and sounding.tally.doubt_us <= now_us:
                 sounding.tally.doubted = True
                 yield from sounding.in_trouble("no feedback in an on-phase")
+
+    def unclosed(self, n: int) -> None:
+        """The contactor did not close in the phase `n` of what has the siren."""
+        for sounding in self.sounded()[:1]:
+            sounding.tally.unclosed(n)
 
     def trouble(self, why: str, balked: bool = False) -> Iterator[Progress]:
         """Something went wrong with what has the siren, or had it last; `balked`: a phase could not be commanded."""
@@ -164,7 +204,7 @@ class Agenda:
         starts = len(new.phases) + (sum(edge_us > now_us - HOUR_US for edge_us in self._starts) if now else 0)
         return f"{starts} starts per hour, {limit} allowed" if limit is not None and starts > limit else ""
 
-    def refuses(self, now_us: int, new: Sounding, now: bool) -> str:
+    def _refuses(self, now_us: int, new: Sounding, now: bool) -> str:
         """A drill that asks too much of a motor is refused; a live one goes on, and is told of."""
         return "" if new.order.mode is Mode.LIVE else self.strain(now_us, new, now)
 

@@ -31,8 +31,8 @@ POLL_MS = 2000
 """The slowest poll by which a contactor or a phase is judged within an on-phase of six seconds."""
 GROWL_MS = 3000
 """A growl where its section does not say: what a technician may sound at all."""
-MOTOR_GROWL_MS = 1000
-"""... and of a motor, which takes several seconds to its full sound."""
+MOTOR_GROWL_MS = 1500
+"""... and of a motor, which takes longer to its full sound. Two readings of a point polled each 500 ms fit into it."""
 
 ASSUMED_CLOCK = ("demo", "test")
 """Deployments in which the wall clock may be taken for right: nobody is warned by them."""
@@ -139,7 +139,7 @@ class SirenSection(Document):
     phase_loss_s: Annotated[float, Field(ge=0.5, le=30)] = 2.0
     """One that stays below while another is above for this long is a lost phase."""
     growl_ms: Annotated[int, Field(ge=200, le=3000)] | None = None
-    """How long a growl is. Default: 1 s for a motor, so that the rotor turns without full sound; 3 s for others."""
+    """How long a growl is. Default: 1.5 s for a motor, so that the rotor turns without full sound; 3 s for others."""
 
     @property
     def growl_s(self) -> float:

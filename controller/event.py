@@ -52,6 +52,7 @@ class Activate:
     `start_wall_us` is re-derived at every Clock until the first edge; None: from the moment this arrives.
     `limit_us` caps the whole sounding from its start. `expires_wall_us` bounds the start only.
     `resumed` marks an activation that a restart cut: what lay before now is not made up for.
+    `growl` marks one that is too short to be a signal: a head that has an action of that name does it by that.
     """
 
     siren: str
@@ -65,6 +66,7 @@ class Activate:
     by: str
     resumed: bool = False
     expires_wall_us: int | None = None
+    growl: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Evidence: what a siren's feedback proves of its on-phases.
 
-A *witness* is one feedback point. A *tally* counts, for one activation, the on-phases that were commanded and
-those that a witness saw sounding. Only a GOOD reading taken inside a phase proves anything of it; whatever is
-BAD, uncertain or from another time says nothing. It refuses to know how a siren is driven and why it sounds.
+A *witness* is one feedback point; an *ear* is one that tells of sound pressure. A *tally* counts, for one activation,
+the on-phases that were commanded, those that a witness saw sounding, and apart from them those that an ear heard
+begin. Only a GOOD reading taken inside a phase proves anything of it; whatever is BAD, uncertain or from another
+time says nothing. It refuses to know how a siren is driven and why it sounds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from controller.config import SirenSection
@@ -18,6 +19,8 @@ LATE_SAMPLE_US = 100 * MS
 """A sample is stamped when its answer came, so one of the phase's last moments may bear a time just after it."""
 SAMPLES = 2
 """Readings that must say sound before anything counts as sensed: the CRC of one garbled frame may collide."""
+BACKGROUND_US = 10 * S
+"""A silence older than this before a rise says nothing of what the ear heard just before."""
 DOUBT_US = 10 * S
 """A phase that no witness saw by this long after it should have shown is told of before it ends (HONEST: 30 s)."""
 DOUBT_LIMIT_US = 25 * S
@@ -30,13 +33,17 @@ class Witness:
     `latched`: a bit that stays set after the sound, and is cleared by the next command. It proves that a function
     began after it was last seen clear; it never proves that the siren sounds now, nor that it was silent.
     `foreign`: it said sound while nothing of ours could; until it is seen silent it proves nothing of ours.
+    `proves`: what its sound proves of a phase; None: nothing, it is only watched.
+    `lag_us`: how long after the off it may still tell of what we did.
     """
 
     def __init__(self, device: str, point: str, above: float | None = None, on: tuple[Value, ...] | None = None,
-                 latched: bool = False) -> None:
+                 latched: bool = False, *, proves: Stage | None = Stage.SENSED, lag_us: int = 0) -> None:
         self.device = device
         self.point = point
         self.latched = latched
+        self.proves = proves
+        self.lag_us = lag_us
         self.foreign = False
         self.sounding: bool | None = None
         """By the last GOOD reading; None: never read."""
@@ -74,7 +81,7 @@ class Witness:
 
 
 def witnesses(section: SirenSection, profiles: Mapping[str, Profile]) -> tuple[Witness, ...]:
-    """The points of a siren that tell of sound. `profiles` are those of the devices that are known, by device.
+    """The feedback of a siren. `profiles` are those of the devices that are known, by device.
 
     A relay's own read-back is left out, whatever the config says: a coil that is closed is no sound. The
     activation bit of an intelligent head counts, for it comes from behind the amplifier's own watch.
@@ -91,7 +98,8 @@ def witnesses(section: SirenSection, profiles: Mapping[str, Profile]) -> tuple[W
                 continue
             on = output.on
         latched = point is not None and point.spec.evidence == "latched"
-        found.append(Witness(device, name, feedback.above, on, latched))
+        found.append(Witness(device, name, feedback.above, on, latched, proves=Stage(feedback.proves),
+                             lag_us=round(section.spool_down_s * S)))
     return tuple(found)
 
 
@@ -103,20 +111,31 @@ class _Window:
     off_us: int
     commanded: bool = False
     sensed: bool = False
+    heard: bool = False
+    unclosed: bool = False
 
 
 class Tally:
-    """Counts the on-phases of one activation. `phases` is how many the order asked for."""
+    """Counts the on-phases of one activation. `phases` is how many the order asked for.
 
-    def __init__(self, phases: int, independent: bool, spool_up_us: int) -> None:
+    `proofs` are the stages that the siren's feedback can prove; without SENSED there is no independent feedback: an ear
+    hears the neighbour as well, whose signal begins at the same instant. `late_us` is how long after the off feedback
+    may still show the phase, where no other phase could be meant.
+    """
+
+    def __init__(self, phases: int, proofs: Collection[Stage], spool_up_us: int, late_us: int = 0) -> None:
         self.doubted = False
         """Whether a phase that nobody saw has been told of."""
+        self.late_us = late_us
         self._phases = phases
-        self._independent = independent
-        self._spool_up_us = spool_up_us
+        self._independent = Stage.SENSED in proofs
+        self._ears = Stage.HEARD in proofs
+        self._spool_up_us = 0 if late_us else spool_up_us
         self._windows: dict[int, _Window] = {}
         self._samples = 0
         """Readings that said sound while it was due."""
+        self._loud = 0
+        """The same of ears."""
 
     def open(self, n: int, on_us: int, off_us: int) -> None:
         """The phase `n` was handed over. It counts as seen even if its acknowledgement is lost."""
@@ -126,27 +145,45 @@ class Tally:
         self._windows[n].commanded = True
         self._windows[n].on_us = edge_us
 
+    def unclosed(self, n: int) -> None:
+        """The contactor did not close in the phase `n`."""
+        if n in self._windows:
+            self._windows[n].unclosed = True
+
     def took(self, witness: Witness, says: bool, at_us: int) -> None:
         """What a witness said at an instant.
 
         A witness that was latched proves the phase whose edge came last before it rose. If it is not seen clear
         between two phases, the second is not proved: a bit that stays set for any reason would prove them all.
         """
-        if not says or witness.foreign:
+        if not says or witness.foreign or witness.proves is None:
+            return
+        if witness.proves is Stage.HEARD:
+            self._hear(witness, at_us)
             return
         if witness.latched:
             begun = [w for w in self._windows.values() if w.on_us <= at_us]
             self._samples += bool(begun)
             seen = begun[-1:] if witness.rose else []
         else:
-            seen = [w for w in self._windows.values() if self._shows_us(w) <= at_us <= w.off_us + LATE_SAMPLE_US]
+            seen = [w for w in self._windows.values() if self._shows_us(w) <= at_us <= self._shown_us(w)]
             self._samples += bool(seen)
         for window in seen:
             window.sensed = True
 
+    def _hear(self, ear: Witness, at_us: int) -> None:
+        """An ear is loud. It heard the phase within which its level rose, out of a silence known until then."""
+        due = [w for w in self._windows.values() if w.on_us <= at_us <= self._shown_us(w)]
+        self._loud += bool(due)
+        for window in due:
+            window.heard |= ear.rose and ear.silent_us >= 0 and at_us - ear.silent_us <= BACKGROUND_US
+
     def _shows_us(self, window: _Window) -> int:
         """From when sound in this phase is this phase's: a motor may still run down from the one before."""
         return window.on_us + min(self._spool_up_us, max(0, window.off_us - window.on_us) // 2)
+
+    def _shown_us(self, window: _Window) -> int:
+        return window.off_us + LATE_SAMPLE_US + self.late_us
 
     @property
     def doubt_us(self) -> int | None:
@@ -157,19 +194,27 @@ class Tally:
 
     def _doubt_us(self, window: _Window) -> int:
         late_us = window.on_us + min(self._spool_up_us + DOUBT_US, DOUBT_LIMIT_US)
-        return min(late_us, max(window.off_us, window.on_us) + S)
+        return min(late_us, max(window.off_us, window.on_us) + self.late_us + S)
 
     @property
     def complete(self) -> bool:
         """Nothing that could still be read would change the result."""
-        return not self._independent or (self._samples >= SAMPLES and all(w.sensed for w in self._windows.values()))
+        seen = self._samples >= SAMPLES and all(w.sensed for w in self._windows.values())
+        heard = self._loud >= SAMPLES and all(w.heard for w in self._windows.values())
+        return (seen or not self._independent) and (heard or not self._ears)
 
     @property
     def evidence(self) -> Evidence:
-        windows: Sequence[_Window] = tuple(self._windows.values())
-        sensed = sum(w.sensed for w in windows) if self._samples >= SAMPLES else 0
-        return Evidence(phases=self._phases, commanded=sum(w.commanded for w in windows), sensed=sensed,
+        windows = self._windows.values()
+        return Evidence(phases=self._phases, commanded=sum(w.commanded for w in windows),
+                        sensed=sum(w.sensed for w in windows) if self._samples >= SAMPLES else 0,
+                        heard=sum(w.heard for w in windows) if self._loud >= SAMPLES else 0,
                         independent=self._independent)
+
+    def proved(self, stage: Stage) -> bool:
+        """Whether any phase is sensed, or heard."""
+        e = self.evidence
+        return bool(e.sensed if stage is Stage.SENSED else e.heard)
 
     def verdict(self, trouble: str) -> tuple[Stage, str]:
         """How an activation that was let run to its end has ended; `trouble` is the last thing that went wrong."""
@@ -181,4 +226,7 @@ class Tally:
             return Stage.FAILED, short
         if e.independent:
             return Stage.FAILED, f"not sensed: {e.phases - e.sensed} of {e.phases}"
+        unclosed = sum(w.unclosed for w in self._windows.values())
+        if unclosed:
+            return Stage.FAILED, f"contactor did not close: {unclosed} of {e.phases}"
         return Stage.FINISHED, ""

@@ -45,12 +45,15 @@ class Fault:
         told = Notice("still-on", self._siren, why, urgent=True)
         return [told, *self.handle(now_us, On(0, now_us, None))]
 
-    def still(self, now_us: int, hold: bool) -> list[Notice]:
-        """It was turned off, confirmed, and sounds; `hold`: its own off cannot be relied upon any more."""
+    def still(self, now_us: int, hold: bool, sounds: bool = True) -> list[Notice]:
+        """It was turned off, confirmed, and is not off; `hold`: its own off cannot be relied upon any more.
+
+        `sounds` is False where only its contactor is closed, which it stays when its power is cut ahead of it.
+        """
         if self._path is None:
             return []
         self.held = self.held or hold
-        return self._failed("it still sounds") if self._path.on_for_us(now_us) > PATIENCE_US else []
+        return self._failed("it still sounds") if sounds and self._path.on_for_us(now_us) > PATIENCE_US else []
 
     def end(self, now_us: int) -> list[Begin | Abort | Notice]:
         """It is silent by its own off, or is to sound: let go."""

@@ -89,6 +89,8 @@ class Accept(Message):
     sound_digest: str | None = None
     seconds: float | None = None
     """A technician's sounding: one steady tone of this length."""
+    growl: bool = False
+    """The same, too short to be a signal."""
     stops: str | None = None
     stops_live: bool = False
     """For a stop: whether its signers may stop what is live."""

@@ -280,7 +280,7 @@ class Orders:
         self._out.append(Activate(
             siren=part.siren, activation=activation, order=entry.id, mode=accept.mode, rank=accept.rank,
             timeline=timeline, start_wall_us=accept.start_wall_us if accept.scheduled or resumed else None,
-            limit_us=accept.limit_us, expires_wall_us=expires_us, by=accept.by, resumed=resumed,
+            limit_us=accept.limit_us, expires_wall_us=expires_us, by=accept.by, resumed=resumed, growl=accept.growl,
         ))
 
     def _progressed(self, event: Progress) -> None:
@@ -350,7 +350,7 @@ class Orders:
         if event.verb == "order":
             text = str(event.args.get("text") or "?")
             self._arrived(Arrived("", text.encode(errors="replace"), client=event.client))
-        if event.verb not in ("stop", "activate", "quiet-test"):
+        if event.verb not in ("stop", "activate", "growl", "quiet-test"):
             return
         accept = self._site.asked(event, self._wall.text, self._wall.us)
         if isinstance(accept, Accept) and accept.action is Action.STOP:

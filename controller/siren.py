@@ -6,7 +6,7 @@ points tell counted (`evidence.py`) and judged (`watch.py`), and acts on it. It 
 the wire, the journal, and how an output is switched (`switch.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, StrEnum
 from itertools import count
 
@@ -15,7 +15,9 @@ from controller.config import Drive, SirenSection
 from controller.event import Activate, Changed, Clock, Notice, Progress, QuietTest, Stop
 from controller.evidence import Witness
 from controller.fault import PATIENCE_US, Fault
+from controller.grade import Grading
 from controller.isolator import Isolator
+from controller.motor import Ill, Motor
 from controller.quiet import Quiet
 from controller.sounding import Sounding
 from controller.switch import PREPARE_US, Balked, Off, On, Seen, Switch, Switched, SwitchEvent
@@ -112,7 +114,10 @@ class Siren:
         self._drive = Switch(drive, profile, tokens)
         self._fault = Fault(section.id, section.second_off, off_profile, tokens)
         self._watch = Watch(section, profile, others or {})
-        self._quiet = Quiet(drive, profile, tokens)
+        self._motor = Motor(section)
+        self._grading = Grading(section.id, drive, profile)
+        self._quiet = Quiet(drive, profile, tokens, self._grading)
+        self._growls = "growl" in profile.actions
         self._agenda = Agenda(section.starts_per_hour)
         self._clock: Clock | None = None
         self._clock_us = 0
@@ -130,7 +135,7 @@ class Siren:
     @property
     def deadline(self) -> int | None:
         return earliest(self._agenda.deadline, self._hand_over_us(), self._drive.deadline, self._fault.deadline,
-                        self._stuck_us(), self._quiet.deadline)
+                        self._stuck_us(), self._quiet.deadline, self._motor.deadline)
 
     def handle(self, now_us: int, event: SirenEvent) -> list[SirenEffect]:
         self.isolator.born(now_us)
@@ -142,13 +147,14 @@ class Siren:
             case QuietTest():
                 busy = self._agenda.run is not None or self.state in (State.SOUNDING, State.STOPPING)
                 look = self._watch.wrong(now_us) if self._online else "drive silent"
-                self._out += self._quiet.ask(now_us, event, busy, self.isolator.locked, look)
+                self._out += self._quiet.ask(now_us, event, busy, self.isolator.locked, look or self._motor.wrong)
             case Clock():
                 self._clock, self._clock_us = event, now_us
                 self._agenda.place(now_us, event)
             case Took():
                 for reading in event.readings:
                     self._took(now_us, reading)
+                self._out += self._grading.took(event.readings)
             case Edged() | Ended() | Presence():
                 self._answered(now_us, event)
             case Woken():
@@ -187,54 +193,27 @@ class Siren:
             self._out.append(told)
             if told.stage is Stage.STOPPED and not confirmed:
                 self._out.append(Notice("stop-unconfirmed", self.id, told.reason, urgent=True))
-        if self._quiet.deadline is not None and self._quiet.deadline <= now_us:
-            self._out += self._quiet.give_up(Stage.FAILED, "no end")
+        self._out += self._quiet.look(now_us)
+        self._ail(now_us, self._motor.look(now_us))
 
     # Activations.
 
     def _activate(self, now_us: int, order: Activate) -> None:
-        agenda = self._agenda
-        if agenda.knows(order.activation):
+        if self._agenda.knows(order.activation):
             return
-        new = Sounding(order, self._output, self._section.hard_limit_s, bool(self._watch.witnesses),
-                       round(self._section.spool_up_s * S))
-        silent = not new.phases
+        new = Sounding(order, self._output, self._section, self._watch.proofs)
         new.place(now_us, self._clock, self._clock_us)
-        stage, refusal = Stage.REJECTED, ""
-        if silent:
-            refusal = "nothing in it sounds"
-        elif self.isolator.locked:
-            refusal = "isolated"
-        elif not new.phases:
-            stage, refusal = Stage.FAILED, new.past
-        elif agenda.full:
-            refusal = f"{len(agenda.armed)} activations wait already"
-        else:
-            due = agenda.is_due(now_us, new)
-            refusal = self._refusal(now_us, new) if due else agenda.refuses(now_us, new, now=False)
-        if refusal:
-            self._out.append(new.progress(stage, refusal))
-            return
-        agenda.armed[order.activation] = new
-        if self.state is State.IDLE:
+        self._out += self._agenda.admit(now_us, new, self.isolator.locked, self._in_fault)
+        if self.state is State.IDLE and self._agenda.armed:
             self._go(Move.ARM)
 
-    def _refusal(self, now_us: int, new: Sounding) -> str:
-        """Why `new`, whose instant has come, does not sound; empty: it does."""
-        if not new.phases or now_us >= new.limit_us:
-            return new.past
-        if self.isolator.locked:
-            return "isolated"
-        run = self._agenda.run
-        if run is not None and self._agenda.blocks(new) and not new.outranks(run):
-            return "outranked"
-        if self.state is State.FAULT and new.order.mode is not Mode.LIVE:
-            return f"fault: {self._fault.why}"
-        return self._agenda.refuses(now_us, new, now=True)
+    @property
+    def _in_fault(self) -> str:
+        return self._fault.why if self.state is State.FAULT else ""
 
     def _start(self, now_us: int, new: Sounding) -> None:
         """The instant of an activation has come: refuse it, or let it take the siren."""
-        refusal = self._refusal(now_us, new)
+        refusal = self._agenda.refusal(now_us, new, self.isolator.locked, self._in_fault)
         if refusal:
             self._out.append(new.progress(Stage.FAILED, refusal))
             self._disarm()
@@ -268,7 +247,8 @@ class Siren:
         n, (on_us, off_us) = run.next, run.edges_us(run.next)
         run.next += 1
         run.tally.open(n, on_us, off_us)
-        self._switch(now_us, On(n, on_us, off_us, run.phases[n].tone))
+        action = "growl" if run.order.growl and self._growls else "activate"
+        self._switch(now_us, On(n, on_us, off_us, run.phases[n].tone, action))
 
     def _close(self, now_us: int, stage: Stage, reason: str) -> None:
         """End what sounds, now."""
@@ -286,6 +266,7 @@ class Siren:
 
     def _off(self, now_us: int) -> None:
         """Silence, before everything else on the line."""
+        self._motor.end()
         self._watch.claim()
         if self.state is not State.FAULT:
             self._go(Move.END)
@@ -322,8 +303,8 @@ class Siren:
         if event.device == self._drive.drive.device:
             if isinstance(event, Presence):
                 self._online = event.online
-            if isinstance(event, Ended) and (told := self._quiet.ended(event)) is not None:
-                self._out.append(told)
+            if isinstance(event, Ended):
+                self._out += self._quiet.ended(now_us, event)
             self._switch(now_us, event)
         self._out += self._fault.handle(now_us, event)
 
@@ -341,8 +322,11 @@ class Siren:
                     if self.state is State.STARTING:
                         self._go(Move.EDGE)
                     self._out += self._agenda.edge(n, edge_us)
+                    if (run := self._agenda.run) is not None:
+                        self._motor.begin(n, edge_us, run.edges_us(n)[1])
                 case Switched(False, _, off_us):
                     self._off_why = ""
+                    self._motor.end()
                     self._agenda.confirm(off_us)
                     if self.state is State.STOPPING:
                         self._go(Move.SILENT)
@@ -359,6 +343,7 @@ class Siren:
             self._out += self._quiet.give_up(Stage.FAILED, "isolated")
             if self._agenda.run is not None:
                 self._close(now_us, Stage.FAILED, "isolated")
+        self._ail(now_us, self._motor.took(reading))
         for witness in self._watch.of(reading):
             says = witness.hear(reading)
             if says is not None:
@@ -384,9 +369,10 @@ class Siren:
                     self._rest()
                 self._try_clear(now_us)
             case Says.BROKEN:
-                self._out += self._agenda.trouble("sound in a silence")
+                open_ = witness is self._watch.contactor
+                self._out += self._agenda.trouble("contactor did not open" if open_ else "sound in a silence")
             case Says.STILL:
-                self._still(now_us, own=witness is self._watch.own)
+                self._still(now_us, witness)
             case Says.FOREIGN:
                 self._out.append(Notice("sounding-without-order", self.id, str(witness), urgent=True))
                 if self.state in (State.IDLE, State.ARMED) and self._watch.foreign:
@@ -397,11 +383,27 @@ class Siren:
 
     # What does not stop.
 
-    def _still(self, now_us: int, own: bool) -> None:
-        """It was turned off and is not silent, says its own output's state or a witness."""
-        self._stuck(now_us, "the output reads on after its off" if own else "feedback shows sound after the off")
-        self._out += self._fault.still(now_us, hold=not own)
-        if self._drive.quiet_us is not None and now_us > self._drive.quiet_us + PATIENCE_US:
+    def _ail(self, now_us: int, ills: Iterable[Ill]) -> None:
+        """Tell what is wrong with the motor. On two phases it burns: only a warning is worth that."""
+        for ill in ills:
+            run = self._agenda.run
+            if ill.unclosed:
+                self._agenda.unclosed(ill.n)
+            live = run is not None and run.order.mode is Mode.LIVE
+            self._out += self._agenda.trouble(f"{ill.why}; goes on" if ill.lost and live else ill.why)
+            if ill.new:
+                self._out.append(Notice("phase-loss", self.id, ill.why, urgent=True))
+            if ill.lost and run is not None and not live:
+                self._close(now_us, Stage.FAILED, ill.why)
+
+    def _still(self, now_us: int, witness: Witness) -> None:
+        """It was turned off and is not, says its own output's state, its contactor or another witness."""
+        own, contact = witness is self._watch.own, witness is self._watch.contactor
+        self._stuck(now_us, "the output reads on after its off" if own else
+                    "contactor did not open" if contact else "feedback shows sound after the off")
+        self._out += self._fault.still(now_us, hold=not own, sounds=not contact)
+        cut = contact and self._fault.held
+        if not cut and self._drive.quiet_us is not None and now_us > self._drive.quiet_us + PATIENCE_US:
             self._off(now_us)
 
     def _stuck_us(self) -> int | None:
@@ -430,13 +432,14 @@ class Siren:
     def _show(self) -> Changed:
         """What hub and technician see."""
         shown = self._agenda.first if self.state is State.ARMED else self._agenda.run
-        why = (self.isolator.why, self._fault.why, "drive silent" if self._online is False else "", self._watch.why)
+        why = (self.isolator.why, self._fault.why, "drive silent" if self._online is False else "", self._watch.why,
+               self._motor.why, self._grading.why)
         # Idle is a claim: silent, and nothing waits. Of a siren whose output nobody reads it is not made.
         unread = self._online is False or self._watch.own_us is None
         state = UNKNOWN if self.state is State.IDLE and unread else self.state.value
         return Changed(self.id, state, "; ".join(part for part in why if part),
                        None if shown is None else shown.order.activation,
-                       None if shown is None else shown.order.mode)
+                       None if shown is None else shown.order.mode, *self._grading.shown)
 
     def _go(self, move: Move) -> None:
         self.state = TRANSITIONS[self.state, move]

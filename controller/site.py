@@ -19,7 +19,7 @@ from firmware_bridge.machine import S
 LOCAL_EXPIRY_US = 30 * S
 """A local request that could not begin by then is no more what the person at the cabinet expects."""
 GROWL_S = 3
-"""A technician's sounding."""
+"""A technician's sounding, and the longest growl, whatever a siren's section says."""
 MAINTENANCE_S = 15
 """The same with the site under maintenance."""
 
@@ -42,6 +42,8 @@ class Target:
     id: str
     area: str
     layer: Layer
+    growl_s: float = GROWL_S
+    """How long it growls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Site:
     # The cabinet.
 
     def asked(self, ask: Ask, at: Instant, wall_us: int) -> Accept | Declined:
-        """A request for `stop`, `activate` or `quiet-test` as an order of the gateway's own. A stop anybody may ask."""
+        """A request at the local door as an order of the gateway's own. A stop anybody may ask."""
         siren, person = ask.args.get("siren"), self._technicians.get(ask.user)
         if ask.verb == "stop" and (siren is None or siren == "all") and self._sirens:
             return self._own(ask, Action.STOP, Mode.LIVE, ask.user, tuple(self._sirens), at, wall_us)
@@ -131,14 +133,15 @@ class Site:
             return self._own(ask, Action.STOP, Mode.LIVE, ask.user, sirens, at, wall_us)
         if ask.verb == "quiet-test":
             return self._own(ask, Action.QUIET_TEST, Mode.SILENT, str(person), sirens, at, wall_us)
-        seconds = ask.args.get("seconds")
+        growl = ask.verb == "growl"
+        seconds = min(self._sirens[siren].growl_s, GROWL_S) if growl else ask.args.get("seconds")
         limit_s = MAINTENANCE_S if ask.args.get("maintenance") is True else GROWL_S
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= limit_s:
             return Declined(Reason.TOO_LONG, TOO_LONG)
         # The timeline ends at `seconds`; a limit at the same instant would call its end a stop.
         limit_us = round((seconds + ACTIVATION_MARGIN_S) * S)
         return self._own(ask, Action.SOUND, Mode.DRILL, str(person), sirens, at, wall_us).model_copy(
-            update={"seconds": float(seconds), "limit_us": limit_us})
+            update={"seconds": float(seconds), "limit_us": limit_us, "growl": growl})
 
     def _own(self, ask: Ask, action: Action, mode: Mode, by: str, sirens: tuple[str, ...],
              at: Instant, wall_us: int) -> Accept:

@@ -4,8 +4,10 @@ Its start stays UTC and is placed anew at every Clock until the first edge is ha
 monotonic, and no clock step moves it. It refuses to know the siren's state, its devices and other soundings.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from controller.config import SirenSection
 from controller.event import Activate, Clock, Progress, Trust
 from controller.evidence import Tally, Witness
 from controller.signal import Phase, lower
@@ -17,6 +19,8 @@ LEAST_US = 500 * MS
 """What a restart leaves of an on-phase is sounded from this length on: less is a yelp."""
 GRACE_US = 1500 * MS
 """After the last off-edge: samples taken before it may still be on their way."""
+GROWL_LATE_US = 3 * S
+"""Feedback that comes late with the sound goes late with it: of a growl, which is one short phase, it still counts."""
 UNCONFIRMED_US = 2 * S
 """The end is told after this even if the device has not confirmed the off (STOP-WINS)."""
 ACK_US = 2 * S
@@ -28,8 +32,7 @@ TROUBLES = 16
 class Sounding:
     """One activation. `phases` are offsets from `start_us`; both are settled at the first edge."""
 
-    def __init__(self, order: Activate, output: OutputSpec, hard_limit_s: float | None,
-                 independent: bool, spool_up_us: int) -> None:
+    def __init__(self, order: Activate, output: OutputSpec, section: SirenSection, proofs: Collection[Stage]) -> None:
         self.order = order
         self.start_us: int | None = None
         self.frozen = False
@@ -38,10 +41,12 @@ class Sounding:
         self.first_edge_us: int | None = None
         self.trouble = ""
         """Why the last phase that was not commanded was not."""
-        self._lowered, self.deviations = lower(order.timeline, output, hard_limit_s)
+        self._lowered, self.deviations = lower(order.timeline, output, section.hard_limit_s)
         self.phases: tuple[Phase, ...] = self._lowered.phases
-        self.tally = Tally(len(self.phases), independent, spool_up_us)
-        self._sensed_told = False
+        spool_up_us = round(section.spool_up_s * S)
+        late_us = min(spool_up_us, GROWL_LATE_US) if order.growl else 0
+        self.tally = Tally(len(self.phases), proofs, spool_up_us, late_us)
+        self._told: set[Stage] = set()
         self._troubles: set[str] = set()
         self._placed_by: Trust | None = None
 
@@ -71,6 +76,11 @@ class Sounding:
             self.phases = left[1:] if yelp else left
         if len(self.phases) < len(self._lowered.phases):
             self.trouble = self.past
+
+    @property
+    def silent(self) -> bool:
+        """Nothing in it sounds."""
+        return not self._lowered.phases
 
     @property
     def past(self) -> str:
@@ -114,21 +124,20 @@ class Sounding:
         if self.first_edge_us is not None:
             return []
         self.first_edge_us = edge_us
-        return [self.progress(Stage.STARTED), *self._sensed()]
+        return [self.progress(Stage.STARTED), *self._proved()]
 
     def count(self, witness: Witness, says: bool, at_us: int) -> list[Progress]:
-        """A witness was read; the first phase that any proves is told."""
+        """A witness was read; the first phase that is sensed is told, and the first that is heard."""
         self.tally.took(witness, says, at_us)
         first_us = self.first_us
         if self.first_edge_us is None and first_us is not None and at_us < first_us + ACK_US:
             return []
-        return self._sensed()
+        return self._proved()
 
-    def _sensed(self) -> list[Progress]:
-        if self._sensed_told or not self.tally.evidence.sensed:
-            return []
-        self._sensed_told = True
-        return [self.progress(Stage.SENSED)]
+    def _proved(self) -> list[Progress]:
+        new = [s for s in (Stage.SENSED, Stage.HEARD) if s not in self._told and self.tally.proved(s)]
+        self._told.update(new)
+        return [self.progress(stage) for stage in new]
 
     def balked(self, why: str) -> list[Progress]:
         """A phase could not be commanded; the last reason is told at the end as well."""
@@ -168,7 +177,7 @@ class Closing:
     @classmethod
     def of(cls, sounding: Sounding, confirmed: bool) -> "Closing":
         """One that came to the end of its phases."""
-        late = 0 if sounding.tally.complete else GRACE_US
+        late = 0 if sounding.tally.complete else GRACE_US + sounding.tally.late_us
         return cls(sounding, sounding.last_us, max(sounding.end_us, sounding.last_us + late), confirmed=confirmed)
 
     @property

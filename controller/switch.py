@@ -92,12 +92,13 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
 
 @dataclass(frozen=True, slots=True)
 class On:
-    """Sound the on-phase `n` from `at_us` (at once if that is past) until `until_us` (None: until Off)."""
+    """Sound the on-phase `n` from `at_us` (at once if that is past) until `until_us` (None: until Off), by `action`."""
 
     n: int
     at_us: int
     until_us: int | None
     tone: str = "steady"
+    action: str = "activate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +161,9 @@ class Switch:
         self._tokens = tokens
         self._renews = output.class_ is OutputClass.B or (
             output.class_ is OutputClass.A and "renew" in profile.actions)
-        edges = [step for step in profile.actions["activate"] if step.set is not None]
-        edge = next((step for step in edges if step.edge), edges[-1])
-        assert edge.set is not None
-        self._trigger = profile.point(edge.set, drive.channel).spec.write == "trigger"
+        # The edge is the step that is marked so, else the last write.
+        writes = [step.set for step in sorted(profile.actions["activate"], key=lambda s: s.edge) if step.set]
+        self._trigger = profile.point(writes[-1], drive.channel).spec.write == "trigger"
         self._latched = profile.point(output.state, drive.channel).spec.evidence == "latched"
         self._lease_max_s = min(LEASE_LIMIT_S, output.lease_max_s)
         # A renewal may be lost once: two fit into every lease, whatever the profile says.
@@ -311,15 +311,15 @@ class Switch:
         expires_us = at_us + (LATE_US if ahead else START_LATE_US)
         if phase.until_us is not None:
             expires_us = min(expires_us, phase.until_us)
-        return self._fly("activate", at_us, phase.at_us if ahead else None, expires_us)
+        return self._fly(phase.action, at_us, phase.at_us if ahead else None, expires_us)
 
     def _renew(self, now_us: int) -> Begin:
-        expires_us = now_us + LATE_US
-        if self._phase is not None and self._phase.until_us is not None:
-            expires_us = min(expires_us, self._phase.until_us)
+        phase = self._phase
+        assert phase is not None, "it is on"
+        expires_us = now_us + LATE_US if phase.until_us is None else min(now_us + LATE_US, phase.until_us)
         # After a lapse the output is off: the whole action is needed again, not the lease alone.
         lapsed = self._output.class_ is OutputClass.B and self._lease_end_us <= now_us
-        return self._fly("activate" if lapsed else "renew", now_us, None, expires_us)
+        return self._fly(phase.action if lapsed else "renew", now_us, None, expires_us)
 
     def _fly(self, action: str, from_us: int, at_us: int | None, expires_us: int) -> Begin:
         """Hand an activate or a renew to the device; its lease is counted from `from_us` and ends with the phase."""
@@ -411,8 +411,8 @@ class Switch:
         return Switched(False, 0, self.quiet_us)
 
     def _retry_on(self, now_us: int, left: bool) -> None:
-        """Once at once, then slowly. A trigger that left for the wire waits for a read-back: it may have been heard."""
-        if self._trigger and left:
+        """Once at once, then slowly. What left for the wire and must not be heard twice waits for a read-back."""
+        if left and (self._trigger or (self._phase is not None and self._phase.action == "growl")):
             self._again_us = None
         else:
             self._again_us = now_us if self._tries == 1 else max(now_us, self._tried_us) + RETRY_ON_US

@@ -1,8 +1,9 @@
 """The watch over a siren that should be silent: whose sound is it that its points tell of?
 
-Our own output on without a cause is ours to end. Sound that goes on after our off is a siren that does not stop.
-Sound out of a silence that was seen is somebody else's (panel, key, line fault): told, and not cut. The watch only
-judges; what is done about it is the siren's.
+Our own output on without a cause is ours to end. Sound that goes on after our off is a siren that does not stop, and
+so is a contactor that stays closed. Sound out of a silence that was seen is somebody else's (panel, key, line fault):
+told, and not cut. What an ear hears is nobody's: thunder and the neighbour siren are loud as well, so ears are counted
+in on-phases (`evidence.py`) and never judged here. The watch only judges; what is done about it is the siren's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,8 @@ from enum import Enum
 
 from controller.config import Drive, SirenSection
 from controller.evidence import Witness, witnesses
-from firmware_bridge.machine import S
+from controller.wire import Stage
+from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import OutputClass, Profile
 from firmware_bridge.reading import Reading
 
@@ -56,7 +58,15 @@ class Watch:
         assert output is not None
         drive = Drive.of(section.drive)
         point = profile.point(output.state, drive.channel)
-        self.witnesses = witnesses(section, {**others, drive.device: profile})
+        found = witnesses(section, {**others, drive.device: profile})
+        self.witnesses = tuple(w for w in found if w.proves is Stage.SENSED)
+        self._ears = tuple(w for w in found if w.proves is Stage.HEARD)
+        self.contactor: Witness | None = None
+        if section.contactor is not None:
+            # A closed contactor is power on the motor and no sound: it proves no phase.
+            device, _, name = section.contactor.partition(".")
+            self.contactor = Witness(device, name, proves=None, lag_us=section.contactor_ms * MS)
+        self.proofs = frozenset(w.proves for w in found if w.proves is not None)
         self.own = Witness(drive.device, point.name, None, output.on, point.spec.evidence == "latched")
         self.own_us: int | None = None
         """When the output's state last had a value."""
@@ -64,8 +74,12 @@ class Watch:
         self._own_is_witness = str(self.own) in map(str, self.witnesses)
         self._head = output.class_ is OutputClass.B_PRIME
         self._polled = point.spec.poll_ms is not None
-        self._spool_down_us = round(section.spool_down_s * S)
         self._told_on = False
+
+    @property
+    def _suspects(self) -> tuple[Witness, ...]:
+        """The points by which a siren that should be silent is judged, apart from its output's own state."""
+        return self.witnesses if self.contactor is None else (*self.witnesses, self.contactor)
 
     @property
     def known(self) -> bool:
@@ -81,12 +95,12 @@ class Watch:
     @property
     def foreign(self) -> bool:
         """A point tells of sound that was judged to be somebody else's."""
-        return any(w.foreign for w in (*self.witnesses, self.own))
+        return any(w.foreign for w in (*self._suspects, self.own))
 
     @property
     def silent(self) -> bool:
         """No point tells of sound of ours. Latched bits tell of the past and are not asked."""
-        points = (*self.witnesses, self.own) if self._told_on else self.witnesses
+        points = (*self._suspects, self.own) if self._told_on else self._suspects
         return not any(w.sounding and not w.latched and not w.foreign for w in points)
 
     def wrong(self, now_us: int) -> str:
@@ -99,13 +113,13 @@ class Watch:
 
     def claim(self) -> None:
         """We turn it off, whoever turned it on: from now on its sound is ours to end."""
-        for witness in (*self.witnesses, self.own):
+        for witness in (*self._suspects, self.own):
             witness.foreign = False
 
     def of(self, reading: Reading) -> Iterator[Witness]:
         """The witnesses whose point this is."""
         name = f"{reading.device}.{reading.point}"
-        return (w for w in self.witnesses if str(w) == name)
+        return (w for w in (*self._suspects, *self._ears) if str(w) == name)
 
     def is_own(self, reading: Reading) -> bool:
         return reading.device == self.own.device and reading.point == self.own.point
@@ -119,12 +133,14 @@ class Watch:
 
     def sound(self, witness: Witness, says: bool, at_us: int, stand: Stand) -> Says:
         """What it means that a witness told of sound or silence."""
+        if witness.proves is Stage.HEARD:
+            return Says.NOTHING
         if not says:
             return Says.SILENT
         if not stand.idle or witness.foreign or (witness.latched and not witness.rose):
             return Says.NOTHING
         off_us = stand.off_us
-        down_us = 0 if off_us is None else off_us + self._spool_down_us
+        down_us = 0 if off_us is None else off_us + witness.lag_us
         if at_us <= down_us:
             return Says.NOTHING
         if stand.running:

@@ -9,10 +9,10 @@ import json
 import sys
 from typing import Any
 
-from controller.ctl import activate, bus, door, order, quiet_test, read, status, stop, watch
+from controller.ctl import activate, bus, door, growl, order, quiet_test, read, status, stop, watch
 
 COMMANDS = {
-    "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "stop": stop,
+    "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
     "quiet-test": quiet_test, "order": order,
 }
 

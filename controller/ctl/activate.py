@@ -32,6 +32,7 @@ def show(answer: dict[str, Any]) -> None:
     evidence = answer.get("evidence") or {}
     counts = ""
     if evidence.get("phases"):
-        counts = f"  鸣响 phases {evidence['phases']}  检测 sensed {evidence['sensed']}"
+        counts = f"  鸣响 phases {evidence['phases']}  已令 commanded {evidence['commanded']}" \
+                 f"  检测 sensed {evidence['sensed']}  听到 heard {evidence['heard']}"
     why = "  ".join(str(answer[key]) for key in ("reason", "text") if answer.get(key))
     print(f"  {answer.get('siren', ''):<10} {STAGES.get(stage, '')} {stage}  {why}{counts}", flush=True)

@@ -20,7 +20,7 @@ def hear(tally: Tally, witness: Witness, *readings: Reading) -> None:
 
 def test_one_reading_alone_confirms_nothing() -> None:
     """Of garbled frames one in 65,536 has a right CRC: the all-clear has one phase, and one such reading."""
-    tally = Tally(phases=1, independent=True, spool_up_us=0)
+    tally = Tally(phases=1, proofs={Stage.SENSED}, spool_up_us=0)
     meter = Witness("meter", "current", above=2.0)
     tally.open(0, 0, 180 * S)
     tally.commanded(0, 0)
@@ -33,7 +33,7 @@ def test_one_reading_alone_confirms_nothing() -> None:
 
 
 def test_a_latched_bit_counts_once_it_is_read_again() -> None:
-    tally = Tally(phases=1, independent=True, spool_up_us=0)
+    tally = Tally(phases=1, proofs={Stage.SENSED}, spool_up_us=0)
     bit = Witness("head", "activation", on=(True,), latched=True)
     hear(tally, bit, Reading("head", "activation", False, Quality.GOOD, 0))
     tally.open(0, 1 * S, 7 * S)
@@ -45,7 +45,7 @@ def test_a_latched_bit_counts_once_it_is_read_again() -> None:
 
 
 def test_what_is_not_good_proves_nothing() -> None:
-    tally = Tally(phases=1, independent=True, spool_up_us=0)
+    tally = Tally(phases=1, proofs={Stage.SENSED}, spool_up_us=0)
     meter = Witness("meter", "current", above=2.0)
     tally.open(0, 0, 6 * S)
     hear(tally, meter, current(1, None), current(2, 8.0, Quality.UNCERTAIN), current(3, 8.0, Quality.UNCERTAIN))
