@@ -12,7 +12,8 @@ from firmware_bridge.errors import BadDocument
 from firmware_bridge.event import Read, Refused, Reply, Request, Table, Write
 from firmware_bridge.machine import MS, S, Woken
 from firmware_bridge.profile import Profile, ProfileSpec, load
-from simulators.device import Fault, SimDevice
+from simulators.device import SimDevice
+from simulators.faults import Fault
 from simulators.output import Cause, Switched
 
 PROFILES = Path(__file__).parents[2] / "configs" / "profiles"
@@ -456,3 +457,69 @@ def test_parts_of_one_register_move_each_by_itself():
     assert ask(device, 0, Read(Table.INPUT, 7, 1)) == Reply((0x19F6,))
     device.set_point(0, "cold", -500)
     assert (device.value("hot"), device.value("cold")) == (25, -128)
+
+
+def test_a_reboot_takes_the_seconds_it_is_given_and_cannot_be_called_back():
+    device = SimDevice("d", 1, relay_profile("C"), 1, boot_ms=1500)
+    device.inject(0, Fault.REBOOT, seconds=6)
+    assert device.silent
+    assert device.faults()[None] == [Fault.REBOOT]
+    device.inject(S, Fault.REBOOT, on=False)
+    assert ask(device, 5999 * MS, Read(Table.COIL, 0, 1)) is None
+    assert ask(device, 6 * S, Read(Table.COIL, 0, 1)) == Reply((0,))
+    assert device.faults() == {None: [], 1: [], 2: []}
+
+
+def test_what_the_site_says_it_powers_up_with_is_there_after_a_reboot_too():
+    device = SimDevice("d", 1, relay_profile("C"), 1, initial={"setting": 7, "relay_1": True})
+    assert device.outputs() == {1: True, 2: False}
+    ask(device, S, Write(Table.HOLDING, 0, (9,)))
+    ask(device, S, coil(0))
+    device.inject(2 * S, Fault.REBOOT)
+    run(device, 10 * S)
+    assert device.value("setting") == 7
+    assert device.outputs() == {1: True, 2: False}
+
+
+def test_a_brown_out_reboots_it_each_time_an_output_closes():
+    device = SimDevice("d", 1, relay_profile("C"), 1, boot_ms=1000)
+    device.inject(0, Fault.BROWN_OUT)
+    assert ask(device, S, coil(0)) == Reply((0,))
+    for begin_us in (2 * S, 5 * S):
+        device.log.clear()
+        assert ask(device, begin_us, coil(1)) == Reply((1,)), "it is acknowledged"
+        run(device, begin_us + 500 * MS)
+        assert device.log == [Switched(begin_us, 1, True, Cause.WRITE),
+                              Switched(begin_us + 50 * MS, 1, False, Cause.POWER)]
+        assert ask(device, begin_us + 1049 * MS, Read(Table.COIL, 0, 1)) is None
+        assert ask(device, begin_us + 1050 * MS, Read(Table.COIL, 0, 1)) == Reply((0,))
+    device.inject(10 * S, Fault.BROWN_OUT, on=False)
+    ask(device, 11 * S, coil(1))
+    run(device, 20 * S)
+    assert device.outputs()[1]
+
+
+def test_a_board_that_powers_up_on_and_browns_out_never_comes_to_rest():
+    device = SimDevice("d", 1, relay_profile("C", initial={"relay_2": True}), 1, boot_ms=1000)
+    device.inject(0, Fault.BROWN_OUT)
+    device.inject(0, Fault.REBOOT)
+    run(device, 10 * S)
+    assert [s.t_us for s in device.log if s.on and s.t_us > 0] == [n * 1050 * MS - 50 * MS for n in range(1, 10)]
+    device.inject(10 * S, Fault.BROWN_OUT, on=False)
+    run(device, 20 * S)
+    assert device.outputs()[2]
+
+
+def test_what_is_wrong_is_told_by_what_has_it():
+    device = SimDevice("d", 1, relay_profile("C"), 1)
+    for fault, channel in ((Fault.DEAD, None), (Fault.FROZEN, None), (Fault.STUCK_ON, 1), (Fault.STUCK_OFF, 2),
+                           (Fault.PANEL, 2), (Fault.BROWN_OUT, None)):
+        device.inject(0, fault, channel=channel)
+    assert device.faults() == {None: [Fault.DEAD, Fault.FROZEN, Fault.BROWN_OUT], 1: [Fault.STUCK_ON],
+                               2: [Fault.STUCK_OFF, Fault.PANEL]}
+    device.inject(S, Fault.STUCK_ON, on=False)
+    assert device.faults()[2] == [Fault.STUCK_OFF, Fault.PANEL], "mending the welded mends no burnt contact"
+    assert device.faults()[1] == []
+    for fault in (Fault.DEAD, Fault.FROZEN, Fault.BROWN_OUT, Fault.STUCK_OFF, Fault.PANEL):
+        device.inject(2 * S, fault, on=False)
+    assert device.faults() == {None: [], 1: [], 2: []}
