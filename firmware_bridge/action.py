@@ -27,7 +27,6 @@ from firmware_bridge.event import (
     Transaction,
     Withdraw,
     Withdrawn,
-    Write,
 )
 from firmware_bridge.machine import MS
 from firmware_bridge.modbus import EXCEPTIONS
@@ -115,13 +114,7 @@ class Requests:
         return submit
 
     def write(self, move: Set, priority: Priority, expires_us: int | None, at_us: int | None) -> Submit:
-        point = move.point
-        request: Request
-        if point.message is not None:
-            request = point.message.request(self._unit, {point.field: bytes(move.words)})
-        else:
-            request = Write(point.table, point.address, move.words, point.spec.multiple)
-        return self._submit(request, priority, expires_us, at_us, move.repeatable)
+        return self._submit(move.request(self._unit), priority, expires_us, at_us, move.repeatable)
 
     def withdraw(self, id: int) -> Withdraw:
         return Withdraw(self._bus, self._device, id)

@@ -6,7 +6,7 @@ Whatever does not fit is found here, before anything is written. It refuses to k
 from dataclasses import dataclass
 from math import isclose
 
-from firmware_bridge.event import Begin
+from firmware_bridge.event import Begin, Request, Write
 from firmware_bridge.machine import MS
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile, Step
@@ -21,6 +21,13 @@ class Set:
     words: tuple[int, ...]
     edge: bool
     bounded: bool
+
+    def request(self, unit: int) -> Request:
+        """What goes out to this unit."""
+        point = self.point
+        if point.message is not None:
+            return point.message.request(unit, {point.field: bytes(self.words)})
+        return Write(point.table, point.address, self.words, point.spec.multiple)
 
     @property
     def repeatable(self) -> bool:
@@ -75,9 +82,9 @@ def _move(profile: Profile, begin: Begin, step: Step, bounded: bool) -> Move:
             raise ValueError(f"missing argument {step.to if step.set is not None else step.is_}")
     words = point.encode(value)
     if step.set is not None:
-        if point.message is not None:
-            point.message.request(1, {point.field: bytes(words)})  # Malformed now, and not when the edge is due
-        return Set(point, words, step.edge, bounded)
+        move = Set(point, words, step.edge, bounded)
+        move.request(1)  # What cannot be said is Malformed now, and not when the edge is due.
+        return move
     return Expect(point, value, step.within_ms * MS)
 
 

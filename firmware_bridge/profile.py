@@ -397,5 +397,5 @@ def _cross_check(profile: Profile) -> list[Problem]:
     return out
 
 
-ARGUMENTS = frozenset({"tone", "lease_s", "rest_s", "seconds", "text", "volume"})
+ARGUMENTS = frozenset({"tone", "lease_s", "rest_s", "seconds", "text", "track", "volume"})
 """What a caller of an action may fill in: `$tone`, `$lease_s` (this lease), `$rest_s` (rest of the on-phase), ..."""

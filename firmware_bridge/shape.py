@@ -23,7 +23,8 @@ ON_ONE_WIRE = {Table.COIL: Table.COIL, Table.PULSE: Table.COIL}
 
 def problems(file: str, points: Iterable[Point]) -> list[Problem]:
     """Every written point that breaks a rule, named by its base: once, not once a channel."""
-    written = [p for p in points if p.spec.write]
+    # Of fields `speech.py` sees that none is written twice.
+    written = [p for p in points if p.spec.write and p.message is None]
     found: dict[str, Problem] = {}
     for point in written:
         for key, value, remedy in _alone(point):

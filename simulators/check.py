@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from firmware_bridge import modbus
-from firmware_bridge.errors import Malformed
-from firmware_bridge.event import Read, Refused, Request, Table, Write
+from firmware_bridge.event import Refused, Reply, Request, Sent, Table
 from firmware_bridge.machine import MS, S, Woken
+from firmware_bridge.move import Set
+from firmware_bridge.plan import fetches
 from firmware_bridge.point import Point, Scalar
 from firmware_bridge.profile import OutputClass, Profile, Step
 from firmware_bridge.reading import Value
@@ -20,6 +21,7 @@ from simulators.device import SimDevice
 
 POLL_US = 20 * MS
 """How often an expected value is looked for."""
+UNIT = 1
 START_US = S
 BOUND_S = {OutputClass.A, OutputClass.B, OutputClass.B_PRIME}
 """Classes whose outputs end by themselves."""
@@ -55,21 +57,20 @@ class _Master:
         self.profile = profile
         self.now_us = START_US
         self.channel = 1 if profile.channels else None
-        self.device = SimDevice("checked", 1, profile, seed=1)
+        self.device = SimDevice("checked", UNIT, profile, seed=1)
         self.device.handle(self.now_us, Woken())
 
     def ask(self, request: Request) -> tuple[int, ...]:
         self.wait(self.profile.line.turnaround_ms * MS)
-        answer = self.device.handle(self.now_us, modbus.request_pdu(request))
-        if answer is None:
-            raise _Failed(f"no answer to {request}")
-        try:
-            reply = modbus.reply_of(request, answer)
-        except Malformed as error:
-            raise _Failed(str(error)) from None
-        if isinstance(reply, Refused):
-            raise _Failed(f"exception {reply.code} ({modbus.EXCEPTIONS.get(reply.code, '?')}) to {request}")
-        return reply.values
+        match self.device.outcome(self.now_us, request):
+            case Reply(values):
+                return values
+            case Sent():
+                return ()
+            case Refused(code):
+                raise _Failed(f"exception {code} ({modbus.EXCEPTIONS.get(code, '?')}) to {request}")
+            case outcome:
+                raise _Failed(f"{outcome} to {request}")
 
     def wait(self, length_us: int) -> None:
         end_us = self.now_us + length_us
@@ -79,7 +80,8 @@ class _Master:
         self.device.handle(end_us, Woken())
 
     def read(self, point: Point) -> Value:
-        return point.decode(self.ask(Read(point.table, point.address, point.width)))
+        fetch = fetches([point], self.profile.line)[0]
+        return point.decode(fetch.words(point, self.ask(fetch.request(UNIT))))
 
     def run(self, steps: tuple[Step, ...], arguments: dict[str, Scalar]) -> None:
         for n, step in enumerate(steps):
@@ -95,10 +97,7 @@ class _Master:
             assert step.to is not None
             point = self.profile.point(step.set, self.channel)
             values = point.encode(_filled(step.to, arguments))
-            if point.bit is not None:
-                (word,) = self.ask(Read(point.table, point.address, 1))
-                values = (word & ~(1 << point.bit) | values[0] << point.bit,)
-            self.ask(Write(point.table, point.address, values, point.spec.multiple))
+            self.ask(Set(point, values, step.edge, bounded=False).request(UNIT))
         else:
             assert step.expect is not None
             assert step.is_ is not None
@@ -120,7 +119,8 @@ def _filled(value: Scalar, arguments: dict[str, Scalar]) -> Scalar:
 
 def _arguments(profile: Profile, tone: Scalar | None = None) -> dict[str, Scalar]:
     lease_s = profile.output.lease_max_s if profile.output else 1.0
-    given: dict[str, Scalar] = {"lease_s": lease_s, "rest_s": REST_S, "seconds": 3, "text": "test", "volume": 50}
+    given: dict[str, Scalar] = {"lease_s": lease_s, "rest_s": REST_S, "seconds": 3, "text": "test", "track": 3,
+                                "volume": 20}
     return given if tone is None else {**given, "tone": tone}
 
 

@@ -14,13 +14,15 @@ from collections.abc import Mapping
 
 from firmware_bridge import modbus
 from firmware_bridge.errors import BadDocument, Malformed, Problem
-from firmware_bridge.event import Read
+from firmware_bridge.event import Ask, Outcome, Read, Request, Sent, Silent
+from firmware_bridge.framing import Plain, Rtu
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.point import Point
 from firmware_bridge.profile import OutputClass, Profile, Ramp, Wave
 from firmware_bridge.reading import Value
 from simulators.behaviour import Reactions, ramp, wave
 from simulators.faults import Fault
+from simulators.fields import Fields
 from simulators.memory import ILLEGAL_FUNCTION, ILLEGAL_VALUE, Memory
 from simulators.output import Cause, Output, Switched
 
@@ -56,7 +58,7 @@ class SimDevice:
         self._brown_out = False
         self._sags_us: int | None = None
         self._initial = dict(initial or {})
-        self._memory = Memory(profile)
+        self._memory = Fields(profile) if profile.spec.protocol == "plain" else Memory(profile)
         self._fed: dict[str, Value] = {}
         self._exact: dict[str, float] = {}
         self._reactions = Reactions(profile)
@@ -79,14 +81,25 @@ class SimDevice:
                         *(o.deadline for o in self._outputs.values()))
 
     def handle(self, now_us: int, event: bytes | Woken) -> bytes | None:
-        """A request PDU, answered by a reply PDU or by silence; or its own deadline."""
+        """A request PDU (a whole frame where the protocol is not Modbus), answered by another or by silence; or its
+        own deadline."""
         self._advance(now_us)
         if isinstance(event, Woken) or not event or self.silent:
             return None
         self._heard_us = now_us
-        reply = self._answer(event)
+        memory = self._memory
+        reply = self._say(memory, event) if isinstance(memory, Fields) else self._answer(event)
         self._advance(now_us)
         return reply
+
+    def outcome(self, now_us: int, request: Request) -> Outcome:
+        """What a master next to it, without a line between, makes of its answer."""
+        plain = isinstance(request, Ask)
+        answer = self.handle(now_us, request.data if isinstance(request, Ask) else modbus.request_pdu(request))
+        if answer is None:
+            return Sent() if isinstance(request, Ask) and request.answer is None else Silent()
+        framing = Plain(self.profile.line.baud) if plain else Rtu(self.profile.line.baud)
+        return framing.answer(request, answer) or Silent("garbled")
 
     @property
     def silent(self) -> bool:
@@ -312,6 +325,17 @@ class SimDevice:
         if self._boots_us is None:
             self._switch(point, cause)
             self._reactions.said(self._now_us, point, self._memory.value(point), written, self._memory.holds)
+
+    def _say(self, memory: Fields, frame: bytes) -> bytes | None:
+        """What a device of a protocol of its own says."""
+        heard = memory.hear(frame)
+        if heard is None:
+            return None
+        self._wave()
+        for point in heard.written:
+            self._exact.pop(point.name, None)
+            self._said(point, written=True, cause=Cause.WRITE)
+        return memory.answer(heard)
 
     def _answer(self, pdu: bytes) -> bytes:
         """The reply of a strict slave."""

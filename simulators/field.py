@@ -14,6 +14,7 @@ from firmware_bridge.modbus import refusal_pdu
 from firmware_bridge.point import Point, Scalar
 from simulators.damage import Damage
 from simulators.device import SimDevice
+from simulators.dialect import ANY, Dialect, Plain, Rtu
 from simulators.endpoint import Endpoint, HungUp, Segments
 from simulators.faults import Fault, NoSuch
 from simulators.line import Answer, Heard, Line, Put, Rng, Seen
@@ -159,9 +160,14 @@ class Field:
                 self._segments[n.id] = Segments()
             else:
                 self.lines[n.id] = Line(n.baud, self._asker(n.id), rng(n.seed), chunks=n.chunks,
-                                        error_rate=n.error_rate, echo=n.echo, strict=n.strict)
+                                        error_rate=n.error_rate, echo=n.echo, strict=n.strict,
+                                        dialect=self._dialect(n.id))
         self._damage = Damage(self._on_line, self.lines, self._segments, rng)
         self._wire_up()
+
+    def _dialect(self, line: str) -> Dialect:
+        messages = [m for device in self._on_line[line] for m in device.profile.messages.values()]
+        return Plain(messages) if messages else Rtu()
 
     def _unit(self, unit: UnitSection) -> SimDevice:
         limits: dict[int | None, float] = {}
@@ -281,7 +287,8 @@ class Field:
             said = self._damage.diverted(line, request)
             if said is not None:
                 return [said]
-            there = [d for d in self._on_line[line] if request.unit in (d.unit, BROADCAST, *d.profile.line.wildcards)]
+            there = [d for d in self._on_line[line]
+                     if request.unit in (BROADCAST, ANY, d.unit, *d.profile.line.wildcards)]
             answers = (self._answer(now_us, device, request) for device in there)
             return [answer for answer in answers if answer is not None]
 

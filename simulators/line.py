@@ -4,8 +4,8 @@
 when t3.5 of silence ends it, an answer begins after the unit's turnaround and reaches the master when its octets have
 passed. Two talkers at once hurt each other's octets, and some talk unasked.
 
-It is a machine, and refuses to know what a unit answers and what hurts that: it calls `ask`. What Modbus RTU looks like
-on the wire is in `_requests` and in the one call of `rtu_frame`. It accounts its time, for benches.
+It is a machine, and refuses to know what a unit answers and what hurts that: it calls `ask`. What its
+protocol looks like is the dialect's business. It accounts its time, for benches.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from firmware_bridge.machine import Woken, earliest
-from firmware_bridge.modbus import crc16, rtu_frame, rtu_split
+from simulators.dialect import Dialect, Rtu
 
 BITS_A_CHARACTER = 11
 """Start, 8 data, parity or second stop, stop (Modbus over Serial Line V1.02, 2.5.1)."""
@@ -103,8 +103,9 @@ class Line:
     """
 
     def __init__(self, baud: int, ask: Ask, rng: Rng, *, chunks: int = 1, error_rate: float = 0.0,
-                 echo: bool = False, strict: bool = False) -> None:
+                 echo: bool = False, strict: bool = False, dialect: Dialect | None = None) -> None:
         self._baud = baud
+        self._dialect = dialect or Rtu()
         self._ask = ask
         self._rng = rng
         self._chunks = chunks
@@ -221,7 +222,7 @@ class Line:
         heard = b"".join(self._worn(b, 0, len(b.data)) for b in bursts)
         self.busy_us += self.time_of(len(heard)) + self.t35_us
         end_us = bursts[-1].end_us
-        found = [] if self._frame_lost else _requests(heard, self._strict)
+        found = [] if self._frame_lost else self._dialect.requests(heard, self._strict)
         if not found:
             self.unread += 1
         for place, unit, pdu in found:
@@ -240,7 +241,7 @@ class Line:
         return burst.start_us + self.time_of(place)
 
     def _answer(self, request_end_us: int, answer: Answer) -> None:
-        frame = rtu_frame(answer.unit, answer.pdu)
+        frame = self._dialect.frame(answer.unit, answer.pdu)
         start_us = request_end_us + max(answer.turnaround_us, self.t35_us)
         self.busy_us += start_us - request_end_us - self.t35_us
         for after_us in (0,) if answer.again_us is None else (0, answer.again_us):
@@ -267,16 +268,3 @@ class Line:
                     if self._rng.random() < self._error_rate:
                         octets[n] ^= 1 << bit
         return bytes(octets)
-
-
-def _requests(heard: bytes, strict: bool) -> list[tuple[int, int, bytes]]:
-    """(place of its first octet, unit, pdu) of each request among octets without a silence between them."""
-    if len(heard) >= 4 and crc16(heard) == 0:
-        return [(0, heard[0], heard[1:-2])]
-    found: list[tuple[int, int, bytes]] = []
-    rest = heard
-    # A forgiving unit looks for a request in what ran together.
-    while not strict and (one := rtu_split(rest)) is not None:
-        unit, pdu, rest = one
-        found.append((len(heard) - len(rest) - len(rtu_frame(unit, pdu)), unit, pdu))
-    return found

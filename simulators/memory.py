@@ -37,6 +37,9 @@ class Memory:
     def clear(self) -> None:
         """As at power-up: zero, but for the profile's `initial`."""
         self._words = dict.fromkeys(self._at, 0)
+        self._initial()
+
+    def _initial(self) -> None:
         for name, value in self._profile.spec.initial.items():
             for point in self.named(name):
                 self.store(point, value)
@@ -54,7 +57,13 @@ class Memory:
 
     def value(self, point: Point) -> Value:
         """The true value, frozen or not."""
-        return point.decode(tuple(self._words[k] for k in _keys(point)), self._factor(point))
+        return point.decode(self._raw(point), self._factor(point))
+
+    def _raw(self, point: Point) -> tuple[int, ...]:
+        return tuple(self._words[k] for k in _keys(point))
+
+    def _put(self, point: Point, words: tuple[int, ...]) -> None:
+        self._words.update(zip(_keys(point), words, strict=True))
 
     def holds(self, condition: Condition, channel: int | None) -> bool:
         return same(self.value(self._profile.point(condition.point, channel)), condition.is_)
@@ -68,9 +77,9 @@ class Memory:
             value = min(max(value, min(ends)), max(ends))
         words = point.encode(value)
         if point.bit is not None:
-            others = self._words[_keys(point)[0]] & ~(point.mask << point.bit)
+            others = self._raw(point)[0] & ~(point.mask << point.bit)
             words = (others | words[0] << point.bit,)
-        self._words.update(zip(_keys(point), words, strict=True))
+        self._put(point, words)
 
     def _factor(self, point: Point) -> float:
         """What other points say about the scale of this one; a code without a factor changes nothing."""

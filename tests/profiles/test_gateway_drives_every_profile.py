@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge import modbus
 from firmware_bridge.device import Device
-from firmware_bridge.event import Begin, Edged, Ended, Finished, LinkUp, Submit
+from firmware_bridge.event import Begin, Edged, Ended, Finished, LinkUp, Silent, Submit
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.point import Scalar
 from firmware_bridge.profile import Profile, load_all
@@ -63,11 +62,11 @@ class Pair:
 
     def _serve(self, submit: Submit) -> None:
         sent_us, asked = self.now_us, submit.transaction
-        pdu = self.sim.handle(sent_us, modbus.request_pdu(asked.request))
-        assert pdu is not None
+        outcome = self.sim.outcome(sent_us, asked.request)
+        assert not isinstance(outcome, Silent)
         self.now_us = self._free_us = sent_us + TRANSACTION_US
         self.sim.handle(self.now_us, Woken())
-        self._tell(Finished("line", asked, modbus.reply_of(asked.request, pdu), sent_us))
+        self._tell(Finished("line", asked, outcome, sent_us))
 
     def act(self, action: str, seconds: float = 5, **more: Scalar) -> Ended:
         output = self.profile.output
