@@ -1,10 +1,11 @@
-"""What a technician sees at the local door: the whole state in one answer, one device's readings, a running log.
+"""What a technician sees at the local door: the state of everything, a device's readings, a line and what is on it.
 
 Only looks; what makes a siren sound or stop goes to `orders.py`. Every answer is one JSON object; one with
 `"last": true` ends the conversation.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,8 +16,15 @@ from controller.event import Changed, Clock, Notice, Progress, Publish
 from controller.session import Session
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
+from firmware_bridge.event import Received, Send
 from firmware_bridge.machine import S
 from firmware_bridge.monitor import BUCKETS_MS
+from firmware_bridge.reading import Quality, Took
+
+BEAT_US = 10 * S
+"""How often the buses' figures go to the session, and are noted here."""
+MINUTE_BEATS = 6
+"""Beats in the minute over which a line's use is told."""
 
 
 def answer(client: int, body: dict[str, Any], last: bool = True) -> Publish:
@@ -68,12 +76,13 @@ def readings(client: int, now_us: int, device: Device, points: Iterable[str], wr
     return answer(client, {"device": device.id, "points": rows} | ({"error": wrong} if wrong else {}))
 
 
-def bus(client: int, now_us: int, one: Bus) -> Publish:
-    """One line: what it counted, each unit's standing and turnarounds, its last frames in hex and in words."""
-    monitor = one.monitor
+def bus(client: int, now_us: int, one: Bus, use: "Use") -> Publish:
+    """One line: its use, what it counted, each unit's standing and turnarounds, its last frames in hex and words."""
+    monitor, c = one.monitor, one.counters
     return answer(client, {
         "bus": one.id,
-        "figures": figures(one),
+        "use": use.of(now_us, one),
+        "figures": figures(one) | {"refused": c.refused, "early": c.early},
         "units": _units(one),
         "turnaround_ms": {"up_to": BUCKETS_MS, "answers": {str(u): n for u, n in sorted(monitor.turnarounds.items())}},
         "frames": [
@@ -82,6 +91,75 @@ def bus(client: int, now_us: int, one: Bus) -> Publish:
             for seen in monitor.frames
         ],
     })
+
+
+class Use:
+    """How much of the last minute each line was taken: what its busy time was at each beat."""
+
+    def __init__(self) -> None:
+        self._busy: dict[str, deque[tuple[int, int]]] = {}
+
+    def note(self, now_us: int, buses: Iterable[Bus]) -> None:
+        """To be called once a beat."""
+        for one in buses:
+            noted = self._busy.setdefault(one.id, deque(maxlen=MINUTE_BEATS))
+            noted.append((now_us, one.counters.busy_us))
+
+    def of(self, now_us: int, one: Bus) -> dict[str, float] | None:
+        """The share and over how long it is; None in the first moment, when it is of nothing."""
+        since_us, before_us = self._busy[one.id][0] if one.id in self._busy else (now_us, 0)
+        if now_us - since_us < S:
+            return None
+        # With several requests out at once, as TCP may have, their times are added up.
+        share = min(1.0, (one.counters.busy_us - before_us) / (now_us - since_us))
+        return {"share": round(share, 3), "over_s": round((now_us - since_us) / S, 1)}
+
+
+def held(client: int, config: Config, line: str) -> Publish:
+    """Whether this gateway is the master of a line, told by its id or its link, and what to do about it."""
+    kind, _, where = line.partition(":")
+    for one in config.spec.bus:
+        mine, _, place = one.link.partition(":")
+        same = config.path(place) == config.path(where) if kind == mine == "serial" else one.link == line
+        if same or one.id == line:
+            return refusal(client, f"{one.id}: 本机 sirend 正在使用，先停止它；停止期间本网关不执行任何命令"
+                           f" / the sirend of {config.id} is the master of this line; stop it first (systemctl stop"
+                           " sirend.service); while it is stopped, this gateway carries out no order")
+    return answer(client, {"held": False})
+
+
+def recording(client: int, config: Config, clock: Clock | None, one: Bus) -> Publish:
+    """The first answer to who records a line: whose it is, and which models are on it."""
+    link = next(b.link for b in config.spec.bus if b.id == one.id)
+    return answer(client, {
+        "kind": "recording",
+        "gateway": config.id,
+        "bus": one.id,
+        "link": link,
+        "state": one.state.value,
+        "wall": wire.to_text(clock.wall_us) if clock else None,
+        "profiles": str(config.path(config.spec.profiles.folder)),
+        "devices": {str(d.unit): {"device": d.id, "profile": d.profile} for d in config.spec.device if d.bus == one.id},
+    }, last=False)
+
+
+def recorded(recorders: Mapping[int, str], now_us: int, what: object, devices: Mapping[str, Device]) -> list[Publish]:
+    """For who records the line that this is about: a frame as it was on the wire, or what was believed of one.
+
+    A frame without octets takes the one before it back: it was prepared and did not leave.
+    """
+    match what:
+        case Send(bus, data):
+            body: dict[str, Any] = {"kind": "frame", "ours": True, "hex": data.hex(" ")}
+        case Received(bus, data):
+            body = {"kind": "frame", "ours": False, "hex": data.hex(" ")}
+        case Took(device, readings):
+            bus = devices[device].bus
+            values = {r.point: r.value for r in readings if r.quality is Quality.GOOD}
+            body = {"kind": "believed", "unit": devices[device].unit, "values": values}
+        case _:
+            return []
+    return [answer(client, body, last=False) for client, line in recorders.items() if line == bus]
 
 
 def line(client: int, what: Progress | Notice | Changed) -> Publish:

@@ -68,8 +68,6 @@ from firmware_bridge.event import (
 from firmware_bridge.machine import S, Woken
 from firmware_bridge.reading import Quality, Took
 
-BEAT_US = 10 * S
-"""How often the buses' figures go to the session for its next health message."""
 SHOW_US = 1 * S
 """How often a device's readings are shown to the session; it tells them on by exception."""
 READS_LIMIT = 16
@@ -121,6 +119,8 @@ class Gateway:
         self._actions: dict[int, tuple[Siren, int]] = {}
         self._reads: dict[int, tuple[int, ReadNow]] = {}
         self._watchers: set[int] = set()
+        self._recorders: dict[int, str] = {}
+        self._use = desk.Use()
         self._there: dict[str, bool] = {}
         self._shown_us: dict[str, int] = {}
         self._last: dict[str, Changed] = {}
@@ -155,7 +155,10 @@ class Gateway:
         while work or self._wake(now_us, tell, work):
             if not work:
                 continue
-            match work.popleft():
+            here = work.popleft()
+            if self._recorders:
+                out += desk.recorded(self._recorders, now_us, here, self.devices)
+            match here:
                 # Out.
                 case Send() | Reopen() | Append() | Publish() as effect:
                     out.append(effect)
@@ -209,6 +212,7 @@ class Gateway:
                     tell(self.session if topic.endswith("/again") else self.orders, what)
                 case Gone(client) as what:
                     self._watchers.discard(client)
+                    self._recorders.pop(client, None)
                     tell(self.orders, what)
                 # To the session.
                 case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Degraded() | Beat()) as what:
@@ -238,7 +242,8 @@ class Gateway:
     def _wake(self, now_us: int, tell: Callable[[_Machine, object], None], work: deque[object]) -> bool:
         """Wake whoever is due, whatever the event was; False, and the next deadline, when nobody is."""
         if self._beat_us is None or self._beat_us <= now_us:
-            self._beat_us = now_us + BEAT_US
+            self._beat_us = now_us + desk.BEAT_US
+            self._use.note(now_us, self.buses.values())
             work.append(Beat({bus.id: desk.figures(bus) for bus in self.buses.values()}))
             return True
         self._deadline = self._beat_us
@@ -317,11 +322,16 @@ class Gateway:
             case "watch":
                 self._watchers.add(client)
                 return []
-            case "bus":
+            case "bus" | "record":
                 line = self.buses.get(str(args.get("bus", "")))
                 if line is None:
                     return [desk.refusal(client, f"没有此线路 / no such line; lines: {', '.join(self.buses)}")]
-                return [desk.bus(client, now_us, line)]
+                if verb == "bus":
+                    return [desk.bus(client, now_us, line, self._use)]
+                self._recorders[client] = line.id
+                return [desk.recording(client, self.config, self.clock, line)]
+            case "probe":
+                return [desk.held(client, self.config, str(args.get("line", "")))]
             case "read":
                 device = self.devices.get(str(args.get("device", "")))
                 if device is None:

@@ -1,21 +1,23 @@
 """Who is on a line: asks unit addresses the read-only `identity` points of the known models.
 
-For a technician at a new cabinet, while `sirend` does not have the line (the port is opened exclusively, so it cannot).
-It listens before it speaks, reads and never writes, and leaves out every address at which some model answers as
-anybody. It tells what answers and which models the answer fits; two models that fit cannot be told apart by reading.
-It refuses to know what stands in `gateway.toml`.
+For a technician at a new cabinet, while `sirend` does not have the line (a port is opened exclusively, so it cannot).
+It listens before it speaks, gives up when it hears another master, reads and never writes, and leaves out every address
+at which some model answers as anybody. It tells what answers and which models the answer fits; two models that fit
+cannot be told apart by reading. It refuses to know what stands in `gateway.toml`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.config import BusSection
+from controller import wiring
+from controller.wiring import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import (
     BusEvent,
     Finished,
+    Foreign,
     LinkDown,
     LinkLost,
     LinkUp,
@@ -30,7 +32,6 @@ from firmware_bridge.event import (
     Submit,
     Transaction,
 )
-from firmware_bridge.framing import Rtu, Tcp
 from firmware_bridge.link import Link, now_us
 from firmware_bridge.machine import MS, Woken
 from firmware_bridge.modbus import EXCEPTIONS
@@ -55,52 +56,76 @@ class Found:
 
     unit: int
     fits: tuple[str, ...]
-    said: str
+    said: Mapping[str, str]
 
 
 def identities(profiles: Mapping[str, Profile]) -> dict[str, Point]:
-    """The point by which each model is known; models without one are not found by reading."""
-    return {p.id: p.point(p.spec.identity) for p in profiles.values() if p.spec.identity is not None}
+    """The point by which each Modbus model is known; models without one are not found by reading."""
+    return {p.id: p.point(p.spec.identity) for p in profiles.values()
+            if p.spec.identity is not None and p.spec.protocol == "modbus"}
+
+
+def wildcards(profiles: Mapping[str, Profile]) -> frozenset[int]:
+    """Addresses at which whole models answer: several units would, at once."""
+    return frozenset(unit for p in profiles.values() for unit in p.line.wildcards)
 
 
 async def probe(section: BusSection, profiles: Mapping[str, Profile], units: Iterable[int] = EVERY_UNIT,
-                folder: Path = Path()) -> AsyncIterator[Found]:
-    """The units of `units` that answer, in order. Unprobed when the line does not open, breaks, or has a master."""
+                folder: Path = Path(), thorough: bool = False,
+                asking: Callable[[int], None] = lambda unit: None) -> AsyncIterator[Found]:
+    """The units of `units` that answer, in order. Unprobed when the line does not open, breaks, or has a master.
+
+    An address that is silent to the first model's question is taken for empty. A unit that says nothing to what it
+    does not know (most refuse) is then missed: `thorough` asks silent addresses for every model. `asking` is told
+    each unit before its turn.
+    """
     if not identities(profiles):
         raise Unprobed("no profile has an `identity`, so there is nothing to ask for")
-    wildcards = {unit for p in profiles.values() for unit in p.line.wildcards}
+    left_out = wildcards(profiles)
     async with _Asker(section, folder) as asker:
         await asker.listen()
         for unit in units:
-            if unit not in wildcards and (found := await _identify(asker, unit, profiles)) is not None:
+            if unit in left_out:
+                continue
+            asking(unit)
+            if (found := await _identify(asker, unit, profiles, thorough)) is not None:
                 yield found
 
 
-async def _identify(asker: "_Asker", unit: int, profiles: Mapping[str, Profile]) -> Found | None:
+async def _identify(asker: "_Asker", unit: int, profiles: Mapping[str, Profile], thorough: bool) -> Found | None:
     answers: dict[Read, Outcome] = {}
-    fits: list[str] = []
-    said: list[str] = []
+    heard = False
     for model, point in identities(profiles).items():
-        request = Read(point.table, point.address, point.width)
-        tries = 1 if answers else SILENT_TRIES
-        while request not in answers and tries:
-            outcome = await asker.ask(unit, request, profiles[model])
-            tries -= 1
-            if not isinstance(outcome, Silent) or answers:
-                answers[request] = outcome
-        if not answers:
+        request = _question(point)
+        if request in answers:
+            continue
+        for _ in range(SILENT_TRIES if heard or not answers else 1):
+            answers[request] = await asker.ask(unit, request, profiles[model])
+            if not isinstance(answers[request], Silent):
+                heard = True
+                break
+        if not heard and not thorough:
             return None
-        match answers[request]:
+    if not heard:
+        return None
+    fits: list[str] = []
+    said: dict[str, str] = {}
+    for model, point in identities(profiles).items():
+        match answers[_question(point)]:
             case Reply(values) if _plausible(point, values):
                 fits.append(model)
-                said.append(f"{model}.{point.name} = {point.decode(values)}")
+                said[model] = f"{point.name} = {point.decode(values)}"
             case Reply(values):
-                said.append(f"{model}.{point.name} = {point.decode(values)}, which is none")
+                said[model] = f"{point.name} = {point.decode(values)}, which is none"
             case Refused(code):
-                said.append(f"{model}.{point.name} refused ({EXCEPTIONS.get(code, code)})")
+                said[model] = f"{point.name} refused ({EXCEPTIONS.get(code, code)})"
             case Silent(why):
-                said.append(f"{model}.{point.name}: {why}")
-    return Found(unit, tuple(fits), ", ".join(said))
+                said[model] = f"{point.name}: {why}"
+    return Found(unit, tuple(fits), said)
+
+
+def _question(point: Point) -> Read:
+    return Read(point.table, point.address, point.width)
 
 
 def _plausible(point: Point, values: tuple[int, ...]) -> bool:
@@ -117,13 +142,13 @@ class _Asker:
     """A bus machine on a link, with nothing between them: one read at a time."""
 
     def __init__(self, section: BusSection, folder: Path) -> None:
-        bits = 1 + 8 + (section.parity != "N") + section.stop_bits
-        self._bus = Bus(section.id, Rtu(section.baud, bits) if section.rtu else Tcp())
+        self._bus = Bus(section.id, wiring.framing(section, ()))
         self._link = Link(section, self._fed, folder)
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[str] = self._loop.create_future()
         self._answer: asyncio.Future[Outcome] | None = None
         self._heard = 0
+        self._foreign: int | None = None
         self._asked = 0
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -159,6 +184,8 @@ class _Asker:
                                           timeout_us=line.timeout_ms * MS, turnaround_us=line.turnaround_ms * MS,
                                           gap_us=line.min_gap_ms * MS)))
         outcome = await self._answer
+        if self._foreign is not None:
+            raise Unprobed(f"somebody else asks unit {self._foreign} on this line: it has a master")
         if isinstance(outcome, LinkLost):
             raise Unprobed(outcome.why)
         return outcome
@@ -178,6 +205,8 @@ class _Asker:
             match effect:
                 case Send(_, data, at_us):
                     self._link.send(data, at_us)
+                case Foreign(_, other):
+                    self._foreign = other
                 case Finished(_, _, outcome) if self._answer is not None and not self._answer.done():
                     self._answer.set_result(outcome)
         if self._alarm is not None:

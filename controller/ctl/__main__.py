@@ -9,12 +9,16 @@ import json
 import sys
 from typing import Any
 
-from controller.ctl import activate, bus, door, growl, order, quiet_test, read, status, stop, watch
+from controller.ctl import activate, bus, door, growl, order, probe, quiet_test, read, record, status, stop, watch
+from firmware_bridge.errors import BadDocument
 
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
     "quiet-test": quiet_test, "order": order,
 }
+"""Each asks the gateway one question and shows its answers."""
+TOOLS = {"probe": probe, "record": record}
+"""For adding a device: these do more than ask."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,15 +27,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--socket", help="网关本地接口 / the gateway's local door (default: $SIREN_SOCKET, or found)")
     parser.add_argument("--json", action="store_true", help="原样 JSON / answers as they are, one JSON object a line")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
+    for name, module in (COMMANDS | TOOLS).items():
         manual = module.__doc__ or ""
         sub = commands.add_parser(name, help=manual.split("\n", 1)[0], description=manual,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         module.arguments(sub)
     args = parser.parse_args(argv)
     try:
-        code = _run(args)
-    except (door.NoGateway, ValueError) as error:
+        code = TOOLS[args.command].run(args) if args.command in TOOLS else _ask(args)
+    except (door.NoGateway, BadDocument, ValueError) as error:
         print(error, file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
@@ -39,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _ask(args: argparse.Namespace) -> int:
     module = COMMANDS[args.command]
     verb, question = module.question(args)
     patience_s = door.ANSWER_S if args.command in {"status", "read", "bus"} else None

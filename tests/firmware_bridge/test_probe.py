@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from controller.config import BusSection
-from firmware_bridge import probe, profile
+from controller.wiring import BusSection
+from firmware_bridge import modbus, probe, profile
 from firmware_bridge.document import check, parse
 from firmware_bridge.probe import Found, Unprobed
 from firmware_bridge.profile import Profile, ProfileSpec
@@ -78,12 +78,12 @@ async def test_each_unit_that_answers_is_found_and_named(served: Site, line: str
     found = {f.unit: f for f in await probed(served.bus(line))}
     assert set(found) == {1, 2, 3, 5}, "the dead one is not there, and nor is who never was"
     assert found[1].fits == ("waveshare_rtu_relay",)
-    assert "version = 200" in found[1].said
+    assert found[1].said["waveshare_rtu_relay"] == "version = 200"
     # Models of one family answer alike; the technician tells them apart by their label.
     assert "qdy30a" in found[3].fits
     assert found[5].fits == ("dyp_ultrasonic",)
     assert found[2].fits == ()
-    assert "refused (illegal" in found[2].said
+    assert all("refused (illegal" in said for said in found[2].said.values())
 
 
 async def test_it_only_reads_and_asks_a_silent_address_twice(served: Site) -> None:
@@ -121,6 +121,83 @@ async def test_two_models_that_fit_are_both_told(served: Site) -> None:
     (found,) = await probed(served.bus("wire"), range(3, 4), {"qdy30a": PROFILES["qdy30a"], "twin": twin})
     assert found.fits == ("qdy30a", "twin")
     assert len(served.frames) == 1, "asked once for both"
+
+
+class Loner:
+    """A unit on a pty of its own that answers one question and says nothing to any other; somebody may cut in."""
+
+    def __init__(self, unit: int, function: int, address: int, word: int) -> None:
+        self.master, self.slave = os.openpty()
+        tty.setraw(self.slave)
+        self.bus = BusSection(id="b", link=f"serial:{os.ttyname(self.slave)}", baud=115200)
+        self.asked = 0
+        self.cut_in: bytes = b""
+        self._knows = bytes([function, *address.to_bytes(2, "big"), 0, 1])
+        self._unit, self._answer = unit, bytes([function, 2, *word.to_bytes(2, "big")])
+        asyncio.get_running_loop().add_reader(self.master, self._heard)
+
+    def _heard(self) -> None:
+        split = modbus.rtu_split(os.read(self.master, 4096))
+        assert split is not None
+        self.asked += 1
+        if self.cut_in:
+            os.write(self.master, self.cut_in)
+        elif split[:2] == (self._unit, self._knows):
+            # Not at once: no line carries octets that fast, and the bus knows it.
+            frame = modbus.rtu_frame(self._unit, self._answer)
+            asyncio.get_running_loop().call_later(0.005, os.write, self.master, frame)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.master)
+        os.close(self.master)
+        os.close(self.slave)
+
+
+async def test_a_unit_that_says_nothing_to_what_it_does_not_know_is_found_when_asked_thoroughly() -> None:
+    loner = Loner(2, 3, 0x8000, 200)
+    assert await probed(loner.bus, range(2, 3)) == []
+    assert loner.asked == 2
+    (found,) = [f async for f in probe.probe(loner.bus, PROFILES, [2], thorough=True)]
+    assert found.fits == ("waveshare_rtu_relay",)
+    assert "no answer" in found.said["apg_mnu"]
+    loner.close()
+
+
+async def test_another_master_that_begins_later_ends_it() -> None:
+    loner = Loner(2, 3, 0x8000, 200)
+    loner.cut_in = b"\x01\x03\x00\x00\x00\x01\x84\x0a"
+    with pytest.raises(Unprobed, match="somebody else asks unit 1 on this line"):
+        await probed(loner.bus, range(2, 6))
+    assert loner.asked == 1
+    loner.close()
+
+
+async def test_every_model_that_can_be_known_is_known_by_its_own_simulation(tmp_path: Path) -> None:
+    known = [PROFILES[model] for model in probe.identities(PROFILES)]
+    assert len(known) >= 11
+    (tmp_path / "site.toml").write_text(f"""
+[site]
+id = "library"
+profiles = "{ROOT}/configs/profiles"
+[[line]]
+id = "net"
+kind = "tcp"
+port = 0
+""" + "".join(f'[[unit]]\nid = "u-{n}"\nline = "net"\nunit = {n}\nprofile = "{p.id}"\n'
+              for n, p in enumerate(known, 1)))
+    server = Server(site.load(tmp_path / "site.toml"))
+    await server.start()
+    section = BusSection(id="net", link=server.links["net"])
+    found = {f.unit: f.fits for f in await probed(section, range(1, len(known) + 1))}
+    await server.stop()
+    assert [(p.id, found[n]) for n, p in enumerate(known, 1) if p.id not in found.get(n, ())] == []
+
+
+async def test_who_waits_is_told_where_it_is(served: Site) -> None:
+    told: list[int] = []
+    async for _ in probe.probe(served.bus("net"), PROFILES, [1, 2], asking=told.append):
+        pass
+    assert told == [1, 2]
 
 
 async def test_a_line_with_a_master_is_not_touched(tmp_path: Path) -> None:
