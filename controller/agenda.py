@@ -60,6 +60,11 @@ class Agenda:
         return self.run is not None and self.run.next < len(self.run.phases)
 
     @property
+    def live(self) -> bool:
+        """What has the siren is a warning."""
+        return self.run is not None and self.run.order.mode is Mode.LIVE
+
+    @property
     def deadline(self) -> int | None:
         times = [self._due_us(s) for s in self.armed.values()] + [c.due_us for c in self._closing]
         times += [s.tally.doubt_us for s in self.sounded()]

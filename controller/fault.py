@@ -33,6 +33,7 @@ class Fault:
 
     @property
     def why(self) -> str:
+        """What is wrong; empty: it is in no fault."""
         return self._why + (", held off by the second path" if self.held else "")
 
     @property

@@ -22,7 +22,7 @@ from controller.quiet import Quiet
 from controller.sounding import Sounding
 from controller.switch import PREPARE_US, Balked, Off, On, Seen, Switch, Switched, SwitchEvent
 from controller.watch import Says, Stand, Watch
-from controller.wire import Mode, Stage
+from controller.wire import Stage
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import Profile
@@ -33,7 +33,7 @@ AHEAD_US = PREPARE_US + 500 * MS
 STUCK_US = 1 * S
 """An off that is not confirmed after this calls for the second off-path."""
 
-
+NOT_OPEN = "contactor did not open"
 UNKNOWN = "UNKNOWN"
 """What is shown in place of IDLE while the siren's output is not read."""
 
@@ -203,17 +203,13 @@ class Siren:
             return
         new = Sounding(order, self._output, self._section, self._watch.proofs)
         new.place(now_us, self._clock, self._clock_us)
-        self._out += self._agenda.admit(now_us, new, self.isolator.locked, self._in_fault)
+        self._out += self._agenda.admit(now_us, new, self.isolator.locked, self._fault.why)
         if self.state is State.IDLE and self._agenda.armed:
             self._go(Move.ARM)
 
-    @property
-    def _in_fault(self) -> str:
-        return self._fault.why if self.state is State.FAULT else ""
-
     def _start(self, now_us: int, new: Sounding) -> None:
         """The instant of an activation has come: refuse it, or let it take the siren."""
-        refusal = self._agenda.refusal(now_us, new, self.isolator.locked, self._in_fault)
+        refusal = self._agenda.refusal(now_us, new, self.isolator.locked, self._fault.why)
         if refusal:
             self._out.append(new.progress(Stage.FAILED, refusal))
             self._disarm()
@@ -322,8 +318,8 @@ class Siren:
                     if self.state is State.STARTING:
                         self._go(Move.EDGE)
                     self._out += self._agenda.edge(n, edge_us)
-                    if (run := self._agenda.run) is not None:
-                        self._motor.begin(n, edge_us, run.edges_us(n)[1])
+                    if self._agenda.run is not None:
+                        self._motor.begin(n, edge_us, self._agenda.run.edges_us(n)[1])
                 case Switched(False, _, off_us):
                     self._off_why = ""
                     self._motor.end()
@@ -357,7 +353,7 @@ class Siren:
 
     @property
     def _stand(self) -> Stand:
-        return Stand(self._agenda.run is not None, self._drive.idle, self._drive.quiet_us)
+        return Stand(self._agenda.more, self._drive.idle, self._drive.quiet_us)
 
     def _act(self, now_us: int, says: Says, witness: Witness) -> None:
         """Do what the judgement of the watch asks for."""
@@ -369,8 +365,7 @@ class Siren:
                     self._rest()
                 self._try_clear(now_us)
             case Says.BROKEN:
-                open_ = witness is self._watch.contactor
-                self._out += self._agenda.trouble("contactor did not open" if open_ else "sound in a silence")
+                self._broken(now_us, witness)
             case Says.STILL:
                 self._still(now_us, witness)
             case Says.FOREIGN:
@@ -386,21 +381,29 @@ class Siren:
     def _ail(self, now_us: int, ills: Iterable[Ill]) -> None:
         """Tell what is wrong with the motor. On two phases it burns: only a warning is worth that."""
         for ill in ills:
-            run = self._agenda.run
             if ill.unclosed:
                 self._agenda.unclosed(ill.n)
-            live = run is not None and run.order.mode is Mode.LIVE
-            self._out += self._agenda.trouble(f"{ill.why}; goes on" if ill.lost and live else ill.why)
+            ends = ill.lost and not self._agenda.live
+            self._out += self._agenda.trouble(f"{ill.why}; goes on" if ill.lost and not ends else ill.why)
             if ill.new:
                 self._out.append(Notice("phase-loss", self.id, ill.why, urgent=True))
-            if ill.lost and run is not None and not live:
+            if ends and self._agenda.run is not None:
                 self._close(now_us, Stage.FAILED, ill.why)
+
+    def _broken(self, now_us: int, witness: Witness) -> None:
+        """It is not silent between two phases. A drill of a siren whose contactor welded has no next one."""
+        contact = witness is self._watch.contactor
+        self._out += self._agenda.trouble(NOT_OPEN if contact else "sound in a silence")
+        if contact and not self._agenda.live:
+            self._close(now_us, Stage.FAILED, NOT_OPEN)
 
     def _still(self, now_us: int, witness: Witness) -> None:
         """It was turned off and is not, says its own output's state, its contactor or another witness."""
         own, contact = witness is self._watch.own, witness is self._watch.contactor
-        self._stuck(now_us, "the output reads on after its off" if own else
-                    "contactor did not open" if contact else "feedback shows sound after the off")
+        why = NOT_OPEN if contact else "feedback shows sound after the off"
+        why = "the output reads on after its off" if own else why
+        self._out += self._agenda.trouble(why)
+        self._stuck(now_us, why)
         self._out += self._fault.still(now_us, hold=not own, sounds=not contact)
         cut = contact and self._fault.held
         if not cut and self._drive.quiet_us is not None and now_us > self._drive.quiet_us + PATIENCE_US:

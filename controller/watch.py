@@ -43,7 +43,7 @@ class Stand:
     """How our output stands when a reading comes."""
 
     running: bool
-    """An activation has the siren."""
+    """What has the siren has phases to come."""
     idle: bool
     """Nothing is on or to come, and no off is outstanding."""
     off_us: int | None

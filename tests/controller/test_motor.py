@@ -124,8 +124,8 @@ def test_a_welded_contactor_is_cut_by_the_second_path_and_held(drive: Profile) -
     f = motor(cabinet, drive=drive, feedback=False, second=True)
     f.order(beat(6, 4))
     f.later(T0 + 3 * S, lambda: setattr(cabinet, "welded", True))
-    f.run(T0 + 14 * S)
-    assert f.state() is State.FAULT
+    f.run(T0 + 9 * S)
+    assert f.state() is State.FAULT, "at once after the last phase, and not when its timetable ends"
     assert f.cut()
     f.run(T0 + 120 * S)
     assert [n.detail for _, n in f.notices] == ["contactor did not open"]
@@ -142,7 +142,17 @@ def test_a_welded_contactor_is_cut_by_the_second_path_and_held(drive: Profile) -
     assert f.cut()
 
 
-def test_a_welded_contactor_between_two_phases_is_told() -> None:
+def test_a_welded_contactor_between_two_phases_ends_a_drill() -> None:
+    cabinet = Cabinet()
+    f = motor(cabinet, second=True)
+    f.order("pre-alert")
+    f.later(T0 + 30 * S, lambda: setattr(cabinet, "welded", True))
+    f.run(T0 + 41 * S)
+    assert (f.end().stage, f.end().reason) == (Stage.FAILED, "contactor did not open")
+    assert (f.state(), f.cut()) == (State.FAULT, True)
+
+
+def test_a_welded_contactor_between_two_phases_of_a_warning_is_told() -> None:
     cabinet = Cabinet()
     f = motor(cabinet, second=True)
     f.live("air-raid")

@@ -289,7 +289,7 @@ def test_a_welded_relay_is_cut_by_the_second_path_and_held_until_an_order() -> N
     f.run(T0 + 14 * S)
     assert f.state() == State.FAULT
     assert len(f.notice("still-on")) == 1
-    assert "sound in a silence" in [p.reason for p in f.told]
+    assert "feedback shows sound after the off" in [p.reason for p in f.told]
     f.run(T0 + 60 * S)
     assert f.cut()
     assert not f.audible()
@@ -304,6 +304,16 @@ def test_a_welded_relay_is_cut_by_the_second_path_and_held_until_an_order() -> N
     assert f.end("o-3").stage is Stage.FINISHED
     assert f.cut()
     assert not f.audible()
+
+
+def test_sound_in_a_silence_is_told_and_the_next_phase_comes() -> None:
+    f = Field().run(T0)
+    f.order("pre-alert")
+    f.later(T0 + 30 * S, lambda: setattr(f, "welded", True))
+    f.later(T0 + 50 * S, lambda: setattr(f, "welded", False))
+    f.run(T0 + 200 * S)
+    assert f.troubles() == ["sound in a silence"]
+    assert (f.end().stage, f.notices) == (Stage.FINISHED, [])
 
 
 def test_a_second_path_that_does_not_cut_is_told() -> None:
@@ -874,8 +884,22 @@ def troubles(draw: st.DrawFn) -> tuple[Any, ...]:
     events = draw(st.lists(st.tuples(
         st.integers(0, 60_000),
         st.sampled_from(["stop", "stop-1", "order", "live", "late", "clock", "isolate", "free", "dead", "alive", "weld",
-                         "unweld", "panel", "quiet", "off", "on"])), max_size=10))
-    return drive, [c / 10 for c in cells], fails, losses, sorted(events), draw(st.booleans())
+                         "unweld", "panel", "quiet", "off", "on", "jam"])), max_size=10))
+    return drive, [c / 10 for c in cells], fails, losses, sorted(events), draw(st.booleans()), draw(st.booleans())
+
+
+def wired(jammed: list[bool]) -> dict[str, Any]:
+    """A contactor, three phases and an ear; while `jammed` holds True the contactor stays open and its leg is dark."""
+    def closed(f: Field) -> bool:
+        return f.welded or (f.out.on and not jammed[-1])
+
+    points = {"legs.contact": closed, "ear.level": lambda f: 104.0 if f.loud else 50.0,
+              "legs.a": lambda f: 8.0 * closed(f), "legs.b": lambda f: 8.0 * (f.out.on and not jammed[-1]),
+              "legs.c": lambda f: None if jammed[-1] else 8.0 * closed(f)}
+    section = {"contactor": "legs.contact", "phase_currents": ["legs.a", "legs.b", "legs.c"], "phase_above": 2.0,
+               "feedback": [{"point": "meter.current", "above": 2.0},
+                            {"point": "ear.level", "above": 85, "proves": "heard"}]}
+    return {"section": section, "points": points}
 
 
 def stays_silent(f: Field, since: int | None) -> None:
@@ -887,11 +911,13 @@ def stays_silent(f: Field, since: int | None) -> None:
 @settings(max_examples=150, deadline=None)
 @given(troubles())
 def test_whatever_happens(case: tuple[Any, ...]) -> None:
-    drive, cells, fails, losses, events, second = case
+    drive, cells, fails, losses, events, second, motor = case
     seen = count()
     heard = count()
-    f = Field(drive, section={"second_off": "cutter.1"} if second else {}, deaf=lambda b: next(heard) in fails,
-              lost=lambda b: next(seen) in losses).run(T0)
+    jammed = [False]
+    wires = wired(jammed) if motor else {"section": {}}
+    wires["section"] |= {"second_off": "cutter.1"} if second else {}
+    f = Field(drive, deaf=lambda b: next(heard) in fails, lost=lambda b: next(seen) in losses, **wires).run(T0)
     f.clock()
     timeline = beat(*cells)
     f.order(timeline, id="o-0", start_us=T0 + 3 * S)
@@ -923,6 +949,8 @@ def test_whatever_happens(case: tuple[Any, ...]) -> None:
                 f.panel = not f.panel
             case "off" | "on":
                 f.out.on = what == "on"
+            case "jam":
+                jammed.append(not jammed[-1])
             case "quiet":
                 asked.add(f"q-{n}")
                 f.siren_told(QuietTest("s-1", f"q-{n}/s-1", f"q-{n}", "the technician"))
