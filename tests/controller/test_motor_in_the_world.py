@@ -4,6 +4,7 @@ Its contactor, the current of each phase, a microphone on a line of its own, and
 site logged.
 """
 
+import argparse
 import json
 from collections.abc import Callable
 from itertools import count
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from controller import config, trust, wire
+from controller.ctl import growl
 from controller.event import Ask
 from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage, State
 from firmware_bridge.machine import S
@@ -282,7 +284,8 @@ def test_on_two_phases_a_drill_ends_and_a_warning_goes_on(place: Callable[..., P
 
 def test_a_technician_lets_it_growl(place: Callable[..., Place]) -> None:
     p = place(settings=("siren[s-1].growl_ms=1800",))
-    p.ask("growl", seconds=60)
+    verb, args = growl.question(argparse.Namespace(siren="s-1"))
+    p.ask(verb, **args, seconds=60)
     p.world.run(15)
     stages = [a["stage"] for a in p.answers()]
     assert (stages[0], stages[-1]) == ("received", "finished"), p.answers()
