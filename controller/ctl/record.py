@@ -43,6 +43,11 @@ def run(args: argparse.Namespace) -> int:
     files = _files(args, begin, sorted({device["profile"] for device in units.values()}))
     folder = args.profiles or Path(begin["profiles"])
     known = {model: profile.load(folder / f"{model}.toml") for model in files}
+    if args.json:
+        print(json.dumps(begin, ensure_ascii=False), flush=True)
+    else:
+        print(f"录制 Recording {begin['bus']} of {begin['gateway']}, {args.seconds:g} s;"
+              " Ctrl-C 提前结束 / ends it early", flush=True)
     tape = capture.Tape(tcp=begin["link"].startswith("tcp:"))
     why = _fill(tape, said)
     written = []

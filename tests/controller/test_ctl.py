@@ -216,3 +216,17 @@ def test_no_door_is_named_and_none_is_found(tmp_path: Path) -> None:
                           cwd=tmp_path, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT), "SIREN_SOCKET": ""})
     assert (done.returncode, done.stdout) == (2, "")
     assert "找不到网关的本地接口；先启动 sirend，或用 --socket 指明 / no gateway's door found" in done.stderr
+
+
+def test_a_line_is_shown_with_its_use_its_errors_and_its_frames(city: City) -> None:
+    city.wait_for(lambda: answers(ctl(city, OURS, "--json", "bus", "line-1"))[0]["use"] is not None, "a second of use")
+    done = ctl(city, OURS, "bus", "line-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("使用率 use", "% (近 last", "无应答 silent 0", "乱码 garbled 0", "拒绝 refused", "迟到 late 0",
+                 "重复 early", "外来 foreign 0", "应答时间 turnaround, ms", "<=50", "最近帧 Last frames", "-> 0",
+                 "<- 0", "unit 2: reads"):
+        assert word in done.stdout, word
+    (answer,) = answers(ctl(city, OURS, "--json", "bus", "line-1"))
+    assert 0.1 < answer["use"]["share"] <= 0.95, "four units that are polled at 9600 baud"
+    assert answer["use"]["over_s"] <= 61
+    assert sum(answer["turnaround_ms"]["answers"]["3"]) > 0
