@@ -146,6 +146,11 @@ class SirenSection(Document):
         return (self.growl_ms or (MOTOR_GROWL_MS if self.type == "motor" else GROWL_MS)) / 1000
 
     @property
+    def sensed(self) -> bool:
+        """Whether it has independent feedback: an ear is none."""
+        return any(f.proves == "sensed" for f in self.feedback)
+
+    @property
     def points(self) -> tuple[str, ...]:
         """Every point that tells something of this siren, apart from its drive's own."""
         single = tuple(p for p in (self.isolator, self.contactor) if p is not None)

@@ -364,7 +364,7 @@ def _birth(config: Config, trust: TrustList, session: str, version: str) -> Birt
         gateway=config.id, session=session, at="1970-01-01T00:00:00.000Z", version=version, area=config.area,
         deployment=spec.gateway.deployment, trust_version=trust.version,
         sirens=tuple(SirenCard(id=s.id, name=s.name, type=s.type, area=config.area_of(s), layer=s.layer,
-                               position=s.position, feedback=bool(s.feedback)) for s in spec.siren),
+                               position=s.position, feedback=s.sensed) for s in spec.siren),
         devices=tuple(DeviceCard(id=d.id, profile=d.profile, bus=d.bus, unit=d.unit) for d in spec.device),
         signals={name: signals.digest(name) for name in (*signals.signals, *signals.programmes)},
     )

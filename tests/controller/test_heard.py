@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from controller.config import SirenSection
 from controller.siren import State
 from controller.wire import Stage
 from firmware_bridge.machine import S
@@ -62,6 +63,12 @@ def test_an_ear_alone_is_no_independent_feedback() -> None:
     e = f.evidence()
     assert (e.sensed, e.heard, e.independent, e.sounded) == (0, 3, False, False)
     assert (f.end().stage, f.troubles()) == (Stage.FINISHED, [])
+
+
+def test_the_hub_is_told_that_an_ear_is_no_feedback() -> None:
+    bare = {"id": "s-1", "type": "motor", "drive": "board.3"}
+    assert not SirenSection.model_validate(bare | {"feedback": [EAR]}).sensed
+    assert SirenSection.model_validate(bare | {"feedback": [EAR, METER]}).sensed
 
 
 def test_what_was_loud_before_the_phase_is_not_heard() -> None:
