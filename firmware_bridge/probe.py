@@ -2,8 +2,9 @@
 
 For a technician at a new cabinet, while `sirend` does not have the line (a port is opened exclusively, so it cannot).
 It listens before it speaks, gives up when it hears another master, reads and never writes, and leaves out every address
-at which some model answers as anybody. It tells what answers and which models the answer fits; two models that fit
-cannot be told apart by reading. It refuses to know what stands in `gateway.toml`.
+at which some model answers as anybody. It tells what answers and which models the answer fits: a small number in a
+register is soon shown, so whoever shows it is asked for every other point of that model too. Two models that fit cannot
+be told apart by reading. It refuses to know what stands in `gateway.toml`.
 """
 
 import asyncio
@@ -35,8 +36,10 @@ from firmware_bridge.event import (
 from firmware_bridge.link import Link, now_us
 from firmware_bridge.machine import MS, Woken
 from firmware_bridge.modbus import EXCEPTIONS
+from firmware_bridge.plan import blocks
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile
+from firmware_bridge.reading import Value
 
 LISTEN_S = 2.0
 """Another master polls at least every second or two; whoever is heard before we speak is one."""
@@ -52,10 +55,14 @@ class Unprobed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A unit that answered. `fits`: ids of the models whose identity it showed; `said`: what it showed for each."""
+    """A unit that answered. `fits`: ids of the models it may be; `said`: what it showed for each.
+
+    `like`: models whose identity it showed, but which have points that it refuses: another model, or a variant.
+    """
 
     unit: int
     fits: tuple[str, ...]
+    like: tuple[str, ...]
     said: Mapping[str, str]
 
 
@@ -109,19 +116,42 @@ async def _identify(asker: "_Asker", unit: int, profiles: Mapping[str, Profile],
     if not heard:
         return None
     fits: list[str] = []
+    like: list[str] = []
     said: dict[str, str] = {}
     for model, point in identities(profiles).items():
         match answers[_question(point)]:
             case Reply(values) if _plausible(point, values):
-                fits.append(model)
-                said[model] = f"{point.name} = {point.decode(values)}"
+                said[model] = f"{point.name} = {_shown(point.decode(values))}"
+                if refused := await _refused(asker, unit, profiles[model], answers):
+                    like.append(model)
+                    said[model] += f", but refuses the read of {refused}"
+                else:
+                    fits.append(model)
             case Reply(values):
-                said[model] = f"{point.name} = {point.decode(values)}, which is none"
+                said[model] = f"{point.name} = {_shown(point.decode(values))}, which is none"
             case Refused(code):
                 said[model] = f"{point.name} refused ({EXCEPTIONS.get(code, code)})"
             case Silent(why):
                 said[model] = f"{point.name}: {why}"
-    return Found(unit, tuple(fits), said)
+    return Found(unit, tuple(fits), tuple(like), said)
+
+
+async def _refused(asker: "_Asker", unit: int, model: Profile, answers: dict[Read, Outcome]) -> str:
+    """The first points of a model that a unit does not have; nothing when it has them all."""
+    # Without holes: a unit of the model may refuse a read over addresses that it does not have.
+    line = model.line.model_copy(update={"hole": 0})
+    for block in blocks((p for p in model.points.values() if p.spec.readable), line):
+        request = Read(block.table, block.address, block.count)
+        for _ in range(SILENT_TRIES):
+            if isinstance(answers.get(request, Silent()), Silent):
+                answers[request] = await asker.ask(unit, request, model)
+        if isinstance(answers[request], Refused):
+            return ", ".join(p.name for p in block.points)
+    return ""
+
+
+def _shown(value: Value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _question(point: Point) -> Read:

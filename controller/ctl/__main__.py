@@ -21,7 +21,7 @@ TOOLS = {"probe": probe, "record": record}
 """For adding a device: these do more than ask."""
 
 
-def main(argv: list[str] | None = None) -> None:
+def commands_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sirenctl", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--socket", help="网关本地接口 / the gateway's local door (default: $SIREN_SOCKET, or found)")
@@ -32,7 +32,11 @@ def main(argv: list[str] | None = None) -> None:
         sub = commands.add_parser(name, help=manual.split("\n", 1)[0], description=manual,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         module.arguments(sub)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = commands_parser().parse_args(argv)
     try:
         code = TOOLS[args.command].run(args) if args.command in TOOLS else _ask(args)
     except (door.NoGateway, BadDocument, ValueError) as error:

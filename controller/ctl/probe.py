@@ -7,12 +7,14 @@ another master. Over TCP other masters cannot be heard; make sure that there is 
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller.ctl import door
+from firmware_bridge.errors import BadDocument
 
 if TYPE_CHECKING:
     from controller.wiring import BusSection
@@ -79,9 +81,14 @@ def _line(args: argparse.Namespace) -> "tuple[BusSection, Path, Path, Path | Non
     given = {"baud": args.baud, "parity": args.parity, "stop_bits": args.stop_bits}
     given = {key: value for key, value in given.items() if value is not None}
     is_link = ":" in args.line
-    file = args.config or next((path for known in CONFIGS if (path := Path(known)).exists()), None)
+    file = args.config or next((Path(known) for known in CONFIGS if os.access(known, os.R_OK)), None)
     # A file that is not finished yet must not keep anybody from looking who is on its line: only this line is checked.
-    data = config.read(file, []) if file and (args.config or not is_link) else {}
+    try:
+        data = config.read(file, []) if file else {}
+    except BadDocument:
+        if args.config or not is_link:
+            raise
+        data = {}
     folder = file.parent if file else Path()
     named = config.text_at(data, "profiles", "folder")
     profiles = args.profiles or (folder / named if named else Path("configs/profiles"))
@@ -105,7 +112,8 @@ def _held(args: argparse.Namespace, section: "BusSection", folder: Path, own_doo
     kind, _, where = section.link.partition(":")
     link = f"serial:{(folder / where).resolve()}" if kind == "serial" else section.link
     try:
-        at = Path(args.socket) if args.socket else own_door or door.place(None)
+        named = args.socket or os.environ.get("SIREN_SOCKET")
+        at = own_door if own_door and not named else door.place(named)
         (answer,) = door.ask(at, "probe", {"line": link})
     except door.NobodyThere:
         return ""
@@ -122,8 +130,8 @@ def _remedy(why: str) -> str:
 
 def _show(args: argparse.Namespace, found: Any) -> None:
     if args.json:
-        print(json.dumps({"unit": found.unit, "fits": found.fits, "said": dict(found.said)}, ensure_ascii=False),
-              flush=True)
+        print(json.dumps({"unit": found.unit, "fits": found.fits, "like": found.like, "said": dict(found.said)},
+                         ensure_ascii=False), flush=True)
         return
     _clear(args)
     if found.fits:
@@ -131,6 +139,9 @@ def _show(args: argparse.Namespace, found: Any) -> None:
         print(f"  {found.unit:>5}  {' | '.join(found.fits)}  ({said})", flush=True)
         if len(found.fits) > 1:
             print(f"  {'':>5}  读不出是哪一种，看铭牌 / cannot be told apart by reading: see the plate", flush=True)
+    elif found.like:
+        for model in found.like:
+            print(f"  {found.unit:>5}  像 looks like {model}  ({found.said[model]})", flush=True)
     else:
         print(f"  {found.unit:>5}  有应答，不是已知型号 / answers, as no model that is known by reading", flush=True)
 

@@ -20,7 +20,8 @@ from simulators.serve import Server
 ROOT = Path(__file__).parents[2]
 PROFILES = profile.load_all(ROOT / "configs/profiles")
 MODELS = {"relay": ("waveshare_rtu_relay", 1), "meter": ("generic_input_module", 2), "gauge": ("qdy30a", 3),
-          "sonic": ("dyp_ultrasonic", 5), "dead": ("waveshare_rtu_relay", 6)}
+          "sonic": ("dyp_ultrasonic", 5), "dead": ("waveshare_rtu_relay", 6),
+          "horn": ("evikon_ek61", 8)}
 SITE = f"""
 [site]
 id = "probed"
@@ -116,11 +117,19 @@ async def test_a_lost_frame_hides_nobody(served: Site) -> None:
     assert [f.unit for f in await task] == [1]
 
 
+async def test_who_shows_a_like_register_and_no_other_point_is_not_taken_for_that_model(served: Site) -> None:
+    (found,) = await probed(served.bus("wire"), range(8, 9))
+    assert found.fits == (), "a horn is no gauge because its register 3 is a small number"
+    assert found.like == ("qdy30a", "qdy30a_length")
+    assert found.said["qdy30a"] == "decimals = 0, but refuses the read of unit_code, decimals, level"
+    assert {f["function"] for f in served.frames} <= {1, 2, 3, 4}
+
+
 async def test_two_models_that_fit_are_both_told(served: Site) -> None:
     twin = Profile("twin", "x", PROFILES["qdy30a"].spec)
     (found,) = await probed(served.bus("wire"), range(3, 4), {"qdy30a": PROFILES["qdy30a"], "twin": twin})
     assert found.fits == ("qdy30a", "twin")
-    assert len(served.frames) == 1, "asked once for both"
+    assert len(served.frames) == 2, "asked once for both: who it is, and all its points"
 
 
 class Loner:
