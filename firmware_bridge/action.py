@@ -251,6 +251,9 @@ class Run:
                 self._tries += 1
                 self._go("later", now_us + RETRY_US)
                 return []
+            case Refused() as outcome:
+                # Which of a set-up's many steps is for the technician to know.
+                return self._over(False, f"{move.point.name} {said(outcome)}")
             case outcome:
                 return self._over(False, said(outcome))
 

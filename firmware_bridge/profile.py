@@ -102,6 +102,8 @@ class OutputSpec(Document):
     renew_ms: Annotated[int, Field(ge=200)] = 2000
     watchdog_s: float | None = None
     """Class A: the board drops its outputs after this silence."""
+    armed: tuple[Condition, ...] = ()
+    """Class A: what its registers must say (of the channel) for it to do so; absent: it always does."""
     self_limit_s: float | None = None
     """Class B': the longest the head's own function lasts."""
     limit: Name | None = None
@@ -118,6 +120,8 @@ class OutputSpec(Document):
                 raise ValueError("class B needs lease")
             case OutputClass.B_PRIME if self.self_limit_s is None and self.limit is None:
                 raise ValueError("class B' needs self_limit_s or limit")
+        if self.armed and self.class_ is not OutputClass.A:
+            raise ValueError("armed is of a watchdog, which only class A has; drop it")
         return self
 
 
@@ -359,13 +363,15 @@ def _cross_check(profile: Profile) -> list[Problem]:
                 problem("actions", list(spec.actions), f"a device with an output needs the action {needed!r}")
         if spec.output.class_ is OutputClass.B and "renew" not in spec.actions:
             problem("actions", list(spec.actions), "class B needs the action 'renew'")
-    for name, condition in (("good", spec.grade.good), ("degraded", spec.grade.degraded)) if spec.grade else ():
+    watched: list[tuple[str, Condition | None]] = []
+    watched += [("grade.good", spec.grade.good), ("grade.degraded", spec.grade.degraded)] if spec.grade else []
+    watched += [(f"output.armed[{n}]", one) for n, one in enumerate(spec.output.armed)] if spec.output else []
+    for key, condition in watched:
         if condition is not None:
-            key = f"grade.{name}.point"
-            for one in readable(key, condition.point)[:1]:
+            for one in readable(f"{key}.point", condition.point)[:1]:
                 if one.spec.poll_ms is None:
-                    problem(key, condition.point, "is never polled, so the grade would stay unknown; give it poll_ms")
-            fits(f"grade.{name}.is", condition.point, condition.is_, frozenset())
+                    problem(f"{key}.point", condition.point, "is never polled, so nobody would know; give it poll_ms")
+            fits(f"{key}.is", condition.point, condition.is_, frozenset())
     for name, steps in spec.actions.items():
         for n, step in enumerate(steps):
             key = f"actions.{name}[{n}]"

@@ -4,7 +4,7 @@ It switches its outputs by the output class of the profile and lets `[simulate]`
 told; between two events nothing is computed, and at the next one everything that was due happens, each thing at its
 own instant. It refuses to know its line (framing, noise, wrong units) and whether anybody wanted it to sound.
 
-    class A     off when nobody has spoken to it for `watchdog_s`
+    class A     off when nobody has spoken to it for `watchdog_s`, if its registers have the watchdog `armed`
     class B     a write to the lease point is ON for that long; a write of the state point latches, or ends the lease
     class B'    on while its state point says so; ends by itself after `self_limit_s` or the seconds of `limit`
     class C     latches; only the site's timer relay (`hard_limit_s`) bounds it
@@ -178,7 +178,7 @@ class SimDevice:
         spec = self.profile.output
         if spec is None or spec.class_ is not OutputClass.A or spec.watchdog_s is None:
             return None
-        running = any(o.commanded for o in self._outputs.values())
+        running = any(o.commanded and self._armed(o) for o in self._outputs.values())
         return self._heard_us + round(spec.watchdog_s * S) if running else None
 
     def _advance(self, now_us: int) -> None:
@@ -218,7 +218,8 @@ class SimDevice:
             self._reboot(self._boot_us)
         elif self._watchdog_us is not None and now_us >= self._watchdog_us:
             for output in self._outputs.values():
-                self._end(output, Cause.WATCHDOG)
+                if self._armed(output):
+                    self._end(output, Cause.WATCHDOG)
         elif (changes := self._reactions.due(now_us, self._memory.holds, self.value)) is not None:
             for name, value in changes.items():
                 self._put(self.profile.points[name], value, Cause.WRITE)
@@ -253,6 +254,11 @@ class SimDevice:
                 self._memory.store(point, wave(rule, self._now_us, self._seed))
 
     # Outputs.
+
+    def _armed(self, output: Output) -> bool:
+        """Whether the board's watchdog is set to drop this output."""
+        assert self.profile.output is not None
+        return all(self._memory.holds(one, output.channel) for one in self.profile.output.armed)
 
     def _state(self, output: Output) -> Point:
         assert self.profile.output is not None

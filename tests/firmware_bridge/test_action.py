@@ -276,7 +276,7 @@ def test_a_refusal_ends_it_in_words(head: Bench) -> None:
     begin(head, "loud")
     head.run(1 * S)
     assert len(head.wire) == 1
-    assert end(head) == Ended("dev", 1, "loud", False, "refused: illegal address (2)", 0)
+    assert end(head) == Ended("dev", 1, "loud", False, "volume refused: illegal address (2)", 0)
 
 
 def test_a_gateways_exception_for_a_silent_unit_is_silence(head: Bench) -> None:
