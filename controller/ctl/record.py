@@ -43,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
     files = _files(args, begin, sorted({device["profile"] for device in units.values()}))
     folder = args.profiles or Path(begin["profiles"])
     known = {model: profile.load(folder / f"{model}.toml") for model in files}
+    if foreign := [model for model in known if known[model].spec.protocol != "modbus"]:
+        return _end(args, {"error": f"{args.bus}: 不是 Modbus 线路 / {', '.join(foreign)} does not speak Modbus, and"
+                                    " captures are of Modbus frames; see the frames with: sirenctl bus"})
     if args.json:
         print(json.dumps(begin, ensure_ascii=False), flush=True)
     else:

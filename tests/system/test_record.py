@@ -147,14 +147,13 @@ def test_a_line_on_which_nobody_answers_gives_no_file(city: City, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_does_not_read_is_told_that_frames_were_lost(tmp_path: Path) -> None:
-    """A gateway that hangs up on a slow recorder: here a door that says two frames and closes."""
-    path = tmp_path / "slow.sock"
-    begin = {"kind": "recording", "gateway": "gw", "bus": "b", "link": "serial:x", "state": "idle", "wall": "now",
-             "profiles": str(ROOT / "configs" / "profiles"), "devices": {"3": {"device": "g", "profile": "qdy30a"}}}
-    said = [begin, {"kind": "frame", "ours": True, "hex": "03 03 00 02 00 03 a5 e9"},
-            {"kind": "frame", "ours": False, "hex": "03 03 06 00 07 00 03 00 34 7c 02"},
-            {"kind": "believed", "unit": 3, "values": {"decimals": 3}}]
+BEGIN = {"kind": "recording", "gateway": "gw", "bus": "b", "link": "serial:x", "state": "idle", "wall": "2026-11-22",
+         "profiles": str(ROOT / "configs" / "profiles"), "devices": {"3": {"device": "g", "profile": "qdy30a"}}}
+
+
+def recorded_from(folder: Path, said: list[dict[str, Any]]) -> "subprocess.CompletedProcess[str]":
+    """What comes of a door that says so much and then hangs up."""
+    path = folder / "door.sock"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
@@ -167,8 +166,25 @@ def test_who_does_not_read_is_told_that_frames_were_lost(tmp_path: Path) -> None
 
         server = threading.Thread(target=serve)
         server.start()
-        done = run("controller.ctl", "--socket", str(path), "record", "b", "-o", str(tmp_path / "g.toml"))
+        done = run("controller.ctl", "--socket", str(path), "record", "b", "-o", str(folder / "g.toml"))
         server.join()
+    return done
+
+
+def test_a_line_that_is_not_modbus_is_told_at_once(tmp_path: Path) -> None:
+    plain = next(p.stem for p in sorted((ROOT / "configs" / "profiles").glob("*.toml"))
+                 if 'protocol = "plain"' in p.read_text(encoding="utf-8"))
+    done = recorded_from(tmp_path, [BEGIN | {"devices": {"3": {"device": "voice", "profile": plain}}}])
+    assert done.returncode == 1
+    assert f"{plain} does not speak Modbus" in done.stderr
+
+
+def test_who_does_not_read_is_told_that_frames_were_lost(tmp_path: Path) -> None:
+    """A gateway hangs up on a slow recorder."""
+    done = recorded_from(tmp_path, [
+        BEGIN, {"kind": "frame", "ours": True, "hex": "03 03 00 02 00 03 a5 e9"},
+        {"kind": "frame", "ours": False, "hex": "03 03 06 00 07 00 03 00 34 7c 02"},
+        {"kind": "believed", "unit": 3, "values": {"decimals": 3}}])
     assert done.returncode == 1
     assert "此后的帧没有录到 / what came after that is lost" in done.stderr
     assert held(tmp_path / "g.toml")["exchange"][0]["values"] == {"decimals": 3}
