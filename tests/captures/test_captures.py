@@ -171,7 +171,7 @@ def test_texts_that_others_showed_are_framed_as_ours_are(frame: str, text: str) 
     and the length, the sum and the escapes (of 水) must be the same all the same."""
     spec = load(PROFILES / "cpower_sign.toml").spec
     assert spec.frame is not None
-    form = spec.messages["show"].ask.replace("00 00 05 01 00 00 02 FF 00 00", "{look:10}")
+    form = re.sub(r"\( 12 .* \{text", "( 12 {look:10} {text", spec.messages["show"].ask)
     template = Template(form, spec.frame.envelope)
     data = bytes.fromhex(frame)
     found = template.match(data)
