@@ -14,6 +14,8 @@ from simulators.endpoint import Segments
 from simulators.faults import ALL, TABLE, Fault, NoSuch, On, meant, number
 from simulators.line import Answer, Line, Rng, Seen
 
+_MODBUS = {Fault.BUSY, Fault.ILLEGAL, Fault.SLOW_REFUSAL, Fault.WRONG_UNIT, Fault.SHORT}
+"""What is done to Modbus's own frames: another protocol has no such codes, or has them elsewhere."""
 _SEGMENTS = {Fault.ONE_A_SEGMENT: "one_request", Fault.SPLIT: "split", Fault.JOINED: "joined"}
 
 
@@ -26,6 +28,9 @@ class Damage:
         self._segments = segments
         self._devices = {device.id: device for on_line in units.values() for device in on_line}
         self._line_of = {device.id: line for line, on_line in units.items() for device in on_line}
+        self._plain = {line for line, on_line in units.items()
+                       if any(device.profile.spec.protocol == "plain" for device in on_line)}
+        """Lines whose protocol is not Modbus."""
         self._answers = {target: Answers(rng(_seed(target))) for target in (*units, *self._devices)}
         self.unplugged: set[str] = set()
 
@@ -34,14 +39,15 @@ class Damage:
     def can(self, target: str) -> tuple[Fault, ...]:
         """The faults that a unit (`relay-1`), an output (`relay-1.2`) or a line can have. NoSuch for another target."""
         if target in self._segments or target in self._lines:
-            kinds = {On.TCP if target in self._segments else On.LINE}
+            line, kinds = target, {On.TCP if target in self._segments else On.LINE}
         else:
             device, channel = self._place(target)
+            line = self._line_of[device.id]
             kinds = {On.OUTPUT} if device.outputs() else set()
             if channel is None:
-                kinds.add(On.TCP_UNIT if self._line_of[device.id] in self._segments else On.UNIT)
-        known = (fault for fault, entry in TABLE.items() if kinds.intersection(entry.on))
-        return tuple(fault for fault in known if fault is not Fault.BROWN_OUT or On.OUTPUT in kinds)
+                kinds.add(On.TCP_UNIT if line in self._segments else On.UNIT)
+        cannot = (_MODBUS if line in self._plain else set()) | (set() if On.OUTPUT in kinds else {Fault.BROWN_OUT})
+        return tuple(fault for fault, entry in TABLE.items() if kinds.intersection(entry.on) and fault not in cannot)
 
     def _place(self, target: str) -> tuple[SimDevice, int | None]:
         try:

@@ -388,3 +388,25 @@ def test_one_seed_is_one_run(tmp_path: Path) -> None:
 
     assert octets(1) == octets(1)
     assert octets(1) != octets(2)
+
+
+def test_a_line_that_does_not_speak_modbus_has_no_faults_of_its_frames(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.toml"
+    plain.write_text(SITE + """
+[[line]]
+id = "p"
+kind = "rtu"
+path = "run/p"
+[[unit]]
+id = "voice"
+line = "p"
+unit = 1
+profile = "jq8900_voice"
+""")
+    field = Field(site.load(plain), Random)
+    for target in ("p", "voice"):
+        can = field.faults(target)[1]
+        assert {"babble", "late", "garbled", "cut", "dropped"} <= set(can)
+        assert not {"busy", "illegal", "slow-refusal", "wrong-unit", "short"} & set(can)
+        with pytest.raises(NoSuch, match="'busy' is no fault of"):
+            field.handle(0, Inject(target, "busy"))
