@@ -76,7 +76,8 @@ def bars(figures: dict[str, object]) -> dict[str, bool | None]:
     assert isinstance(faulty, dict)
     assert isinstance(control, dict)
     both = Counter(faulty) + Counter(control)
-    never = {wrong: both[wrong] == 0 for wrong in WRONG}
+    # A refusal that was meant for an older request costs a reading; it makes none. It is counted, and no bar.
+    never = {wrong: both[wrong] == 0 for wrong in WRONG if wrong != "wrong refusals believed"}
     return {**never, "triggers written twice": both["triggers written twice"] == 0,
             f"no bool wrong {SAMPLES} times in a row": int(str(figures["longest_run_of_a_bool"])) < SAMPLES,
             "nothing done that nobody asked for": both["requests that nobody made"] == 0}

@@ -46,6 +46,8 @@ class Judge:
 
     def sent(self, at_us: int, frame: bytes) -> None:
         """The master put a request on the wire."""
+        # Kept beyond its end: an earlier copy's echo may end it before the unit has heard it whole.
+        self._sent = {sent_us: one for sent_us, one in self._sent.items() if at_us - sent_us < MADE_US}
         self._sent[at_us] = frame
 
     def did(self, first_byte_us: int, unit: int, pdu: bytes, answer: bytes | None) -> None:
@@ -84,7 +86,6 @@ class Judge:
             return
         self.found["transactions"] += 1
         did = self._did.pop(end.sent_us, None)
-        self._sent.pop(end.sent_us, None)
         if isinstance(end.outcome, Reply | Refused):
             txn = end.transaction
             right = did is not None and did[0] == txn.unit and did[2] is not None and self._same(end, did[1], did[2])

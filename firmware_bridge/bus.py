@@ -45,7 +45,7 @@ from firmware_bridge.framing import Framing, Tcp
 from firmware_bridge.machine import MS, S, earliest
 from firmware_bridge.monitor import Monitor
 from firmware_bridge.queue import Queue
-from firmware_bridge.unit import Standing, Unit, silent_since_us
+from firmware_bridge.unit import AGAIN_US, Standing, Unit, silent_since_us
 
 LEAD_US = 60 * MS
 """An edge's frame is with the link this long before its instant: more than our loop is ever late."""
@@ -207,8 +207,8 @@ class Bus:
             if answer is not None and flight.too_early(now_us, wire_us):
                 self.counters.early += 1
                 return
-            if answer is not None:
-                self._answered(now_us, tid, flight, answer, max(0, now_us - flight.asked_us - wire_us))
+            if answer is not None and not self._no_to_older(now_us, flight.transaction, answer, pdu):
+                self._answered(now_us, tid, flight, answer, pdu)
                 return
         unit = self.units.get(number)
         for debt in unit.owed if unit else ():
@@ -218,12 +218,17 @@ class Bus:
                 return
         self.counters.foreign += 1
 
-    def _answered(self, now_us: int, tid: int, flight: Flight, answer: Outcome, turnaround_us: int) -> None:
+    def _no_to_older(self, now_us: int, txn: Transaction, answer: Outcome, pdu: bytes) -> bool:
+        mistakable = self._framing.mistakable and isinstance(answer, Refused)
+        return mistakable and self._unit(txn).no_to_older(now_us, txn.request, pdu)
+
+    def _answered(self, now_us: int, tid: int, flight: Flight, answer: Outcome, pdu: bytes) -> None:
         del self._flights[tid]
-        txn = flight.transaction
-        unit = self._unit(txn)
-        refused = isinstance(answer, Refused)
-        unit.answered(now_us, txn.request, turnaround_us, refused)
+        txn, wire_us = flight.transaction, self._framing.pdu_us(pdu)
+        unit, refused = self._unit(txn), isinstance(answer, Refused)
+        turnaround_us = max(0, now_us - flight.asked_us - wire_us)
+        again_us = now_us + AGAIN_US + wire_us if self._framing.mistakable else 0
+        unit.answered(now_us, txn.request, turnaround_us, pdu, refused, again_us)
         unit.free_us = now_us + txn.gap_us
         self.counters.answer(refused)
         self.monitor.answered(txn.unit, turnaround_us)
@@ -246,10 +251,9 @@ class Bus:
                 self._landed(now_us, flight)
                 self._finish(txn, Sent(), flight.sent_us)
                 continue
-            # Where as many octets came as the answer has, it did come and owes nothing; TCP tells by its id.
             garbled = self._framing.garbled(txn.request)
-            owes = self._framing.mistakable and not garbled
-            unit.unanswered(now_us, txn.request, flight.asked_us, counts=not flight.preempted, indebted=owes)
+            # Also after as many octets as the answer has: they may be somebody else's. TCP tells by its id.
+            unit.unanswered(now_us, txn.request, flight.asked_us, not flight.preempted, self._framing.mistakable)
             unit.free_us = now_us + txn.gap_us
             if unit.standing is Standing.DEMOTED:
                 # The time this silence cost is paid for by not probing for nine times as long.
@@ -259,11 +263,9 @@ class Bus:
             self.counters.preempted += flight.preempted
             self.counters.silent += not flight.preempted
             self.counters.garbled += garbled
-            if flight.sentinel:
-                continue
-            if flight.preempted:
+            if flight.preempted and not flight.sentinel:
                 self._finish(txn, Withdrawn(), flight.sent_us)
-            else:
+            elif not flight.sentinel:
                 why = "garbled" if garbled else "short" if self._framing.begun else "no answer"
                 self._finish(txn, Silent(why), flight.sent_us)
 
@@ -369,9 +371,7 @@ class Bus:
     def _begin(self, now_us: int, txn: Transaction, sentinel: bool) -> None:
         unit = self._unit(txn)
         tid, frame = self._framing.frame(txn.unit, txn.request)
-        start_us = max(now_us, self._free_us)
-        if txn.at_us is not None:
-            start_us = max(start_us, txn.at_us)
+        start_us = max(now_us, self._free_us, txn.at_us or 0)
         request_us = self._framing.request_us(txn.request)
         rest_us = self._framing.unanswered_us(txn.unit, txn.request)
         wait_us = unit.timeout_us(txn.timeout_us) + self._framing.reply_us(txn.request) if rest_us is None else rest_us

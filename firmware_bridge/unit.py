@@ -26,6 +26,10 @@ MARGIN_US = 5 * MS
 """What our own scheduling may add to a turnaround."""
 KNOWN_LIMIT = 4
 """Reads remembered as good, from which a sentinel is made."""
+AGAIN_US = 50 * MS
+"""A second copy of an answer, from a repeater or a radio modem, has begun by now."""
+SAID_LIMIT = 8
+"""Answers remembered of which a copy may come; in that time a line carries no more."""
 OWED_LIMIT = 8
 """Unanswered requests remembered; older ones are long lost on the line."""
 
@@ -92,6 +96,15 @@ class Debt:
     asked_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer that was believed, and until when a second copy of it may come."""
+
+    request: Request
+    pdu: bytes
+    until_us: int
+
+
 @dataclass(slots=True)
 class Unit:
     """The bus's memory of one unit address."""
@@ -106,6 +119,7 @@ class Unit:
     silent: int = 0
     heard_us: int | None = None
     owed: list[Debt] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
     known: list[Read | Ask] = field(default_factory=list)
     _probe_us: int = PROBE_FIRST_US
 
@@ -127,10 +141,14 @@ class Unit:
         if self.standing is Standing.QUARANTINED and now_us >= self.until_us:
             self._go("time passed")
 
-    def answered(self, now_us: int, request: Request, turnaround_us: int, refused: bool) -> None:
-        """The unit answered in time."""
+    def answered(self, now_us: int, request: Request, turnaround_us: int, pdu: bytes, refused: bool,
+                 again_us: int) -> None:
+        """The unit answered in time; on this wire a second copy may come until `again_us`."""
         self._learn(turnaround_us)
         self._heard(now_us)
+        self.said = [said for said in self.said if now_us < said.until_us]
+        if now_us < again_us:
+            self.said = [*self.said[1 - SAID_LIMIT:], Said(request, pdu, again_us)]
         if self.standing in (Standing.SUSPECT, Standing.DEMOTED):
             # Young debts are kept: a modem on the line may still hold one back.
             self.owed = [debt for debt in self.owed if now_us < debt.asked_us + QUARANTINE_MAX_US]
@@ -168,11 +186,23 @@ class Unit:
             self.until_us = now_us
 
     def mistakable_until_us(self, request: Request) -> int:
-        """Until when a late answer to something older could be taken for the answer to `request`; 0: never."""
-        if not self.owed:
+        """Until when the answer to something older, late or a second time, could be taken for the answer to `request`.
+
+        0: never.
+        """
+        if not self.owed and not self.said:
             return 0
         ours = shape(request)
-        return max((d.asked_us + QUARANTINE_MAX_US for d in self.owed if shape(d.request) == ours), default=0)
+        late_us = (d.asked_us + QUARANTINE_MAX_US for d in self.owed if shape(d.request) == ours)
+        twice_us = (said.until_us for said in self.said if shape(said.request) == ours)
+        return max((*late_us, *twice_us), default=0)
+
+    def no_to_older(self, now_us: int, request: Request, pdu: bytes) -> bool:
+        """Whether a refusal may be that of something older than `request`: it repeats no more than the function."""
+        function = shape(request)[0]
+        owed = (d for d in self.owed if now_us < d.asked_us + QUARANTINE_MAX_US)
+        return any(shape(d.request)[0] == function for d in owed) or any(
+            said.pdu == pdu and now_us < said.until_us for said in self.said)
 
     def ready_us(self, now_us: int, txn: Transaction) -> int:
         """When this may be asked of it."""

@@ -328,7 +328,8 @@ def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", load_all(FOLDER).values(), ids=lambda p: p.id)
 def test_every_profile_of_the_project_loads_and_its_points_have_one_place_each(profile: Profile) -> None:
-    places = [(p.table, p.address, p.bit, p.spec.readable) for p in profile.points.values()]
+    places = [(p.table, p.address, p.spec.at * bool(p.message), p.bit, p.spec.readable)
+              for p in profile.points.values()]
     assert len(set(places)) == len(places), "two points at one place"
     for one in profile.points.values():
         for name, code in one.spec.values.items():
