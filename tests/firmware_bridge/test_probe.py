@@ -18,7 +18,11 @@ from simulators import site
 from simulators.serve import Server
 
 ROOT = Path(__file__).parents[2]
-PROFILES = profile.load_all(ROOT / "configs/profiles")
+LIBRARY = profile.load_all(ROOT / "configs/profiles")
+PROFILES = {model: LIBRARY[model] for model in (
+    "apg_mnu", "dyp_ultrasonic", "evikon_ek61", "generic_coil_board", "generic_input_module", "qdy30a", "qdy30a_length",
+    "waveshare_rtu_relay")}
+"""Some, so that a new model in the library changes nothing here."""
 MODELS = {"relay": ("waveshare_rtu_relay", 1), "meter": ("generic_input_module", 2), "gauge": ("qdy30a", 3),
           "sonic": ("dyp_ultrasonic", 5), "dead": ("waveshare_rtu_relay", 6),
           "horn": ("evikon_ek61", 8)}
@@ -120,7 +124,7 @@ async def test_a_lost_frame_hides_nobody(served: Site) -> None:
 async def test_who_shows_a_like_register_and_no_other_point_is_not_taken_for_that_model(served: Site) -> None:
     (found,) = await probed(served.bus("wire"), range(8, 9))
     assert found.fits == (), "a horn is no gauge because its register 3 is a small number"
-    assert found.like == ("qdy30a", "qdy30a_length")
+    assert {"qdy30a", "qdy30a_length"} <= set(found.like)
     assert found.said["qdy30a"] == "decimals = 0, but refuses the read of unit_code, decimals, level"
     assert {f["function"] for f in served.frames} <= {1, 2, 3, 4}
 
@@ -182,7 +186,7 @@ async def test_another_master_that_begins_later_ends_it() -> None:
 
 
 async def test_every_model_that_can_be_known_is_known_by_its_own_simulation(tmp_path: Path) -> None:
-    known = [PROFILES[model] for model in probe.identities(PROFILES)]
+    known = [LIBRARY[model] for model in probe.identities(LIBRARY)]
     assert len(known) >= 11
     (tmp_path / "site.toml").write_text(f"""
 [site]
@@ -197,7 +201,7 @@ port = 0
     server = Server(site.load(tmp_path / "site.toml"))
     await server.start()
     section = BusSection(id="net", link=server.links["net"])
-    found = {f.unit: f.fits for f in await probed(section, range(1, len(known) + 1))}
+    found = {f.unit: f.fits for f in await probed(section, range(1, len(known) + 1), LIBRARY)}
     await server.stop()
     assert [(p.id, found[n]) for n, p in enumerate(known, 1) if p.id not in found.get(n, ())] == []
 
