@@ -24,7 +24,11 @@ frames of others were found, `tests/captures` holds the profile to them.
 Before a siren hangs on one, do what `docs/profiles.md` says under "From datasheet to profile in 15 minutes".
 
 The output class is what ends the output when nobody speaks any more: A the board's watchdog, B a lease, B' the head
-itself, C nothing (refused for a siren without a timer relay). A dash: it has no output and cannot be driven.
+itself, C nothing (refused for a siren without a timer relay). A dash: it has no output, so no siren can have it as its
+drive; a sign, a voice module or a gauge may have actions all the same.
+
+What was looked at and has no file, a Whelen siren among it, stands with the reason in `docs/profiles.md` under "Models
+that have no file, and why".
 """
 
 
