@@ -102,6 +102,7 @@ class Said:
 
     request: Request
     pdu: bytes
+    refused: bool
     until_us: int
 
 
@@ -148,7 +149,7 @@ class Unit:
         self._heard(now_us)
         self.said = [said for said in self.said if now_us < said.until_us]
         if now_us < again_us:
-            self.said = [*self.said[1 - SAID_LIMIT:], Said(request, pdu, again_us)]
+            self.said = [*self.said[1 - SAID_LIMIT:], Said(request, pdu, refused, again_us)]
         if self.standing in (Standing.SUSPECT, Standing.DEMOTED):
             # Young debts are kept: a modem on the line may still hold one back.
             self.owed = [debt for debt in self.owed if now_us < debt.asked_us + QUARANTINE_MAX_US]
@@ -194,7 +195,9 @@ class Unit:
             return 0
         ours = shape(request)
         late_us = (d.asked_us + QUARANTINE_MAX_US for d in self.owed if shape(d.request) == ours)
-        twice_us = (said.until_us for said in self.said if shape(said.request) == ours)
+        # A refusal repeats no more than the function, so behind one nothing of that function is asked at once.
+        twice_us = (said.until_us for said in self.said
+                    if shape(said.request) == ours or (said.refused and shape(said.request)[0] == ours[0]))
         return max((*late_us, *twice_us), default=0)
 
     def no_to_older(self, now_us: int, request: Request, pdu: bytes) -> bool:

@@ -166,6 +166,7 @@ def test_a_board_that_has_no_such_settings_is_told_and_never_closed(tmp_path: Pa
     assert len(told) >= 2, "told, and tried again"
     assert (told[0].subject, told[0].urgent) == ("relay-1", True)
     assert told[0].detail == "on_timeout_1 refused: illegal address (2)"
+    assert p.events("device-silent") == [], "it says no to several reads in a row, and a no is an answer"
     p.order()
     p.world.run(200)
     assert p.sounds() == [], "no bound, no sound"
