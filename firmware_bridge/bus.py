@@ -233,7 +233,7 @@ class Bus:
         self.counters.answer(refused)
         self.monitor.answered(txn.unit, turnaround_us)
         self._landed(now_us, flight)
-        if not flight.sentinel:
+        if flight.behind is None:
             self._finish(txn, answer, flight.sent_us)
 
     # Time.
@@ -263,11 +263,11 @@ class Bus:
             self.counters.preempted += flight.preempted
             self.counters.silent += not flight.preempted
             self.counters.garbled += garbled
-            if flight.preempted and not flight.sentinel:
-                self._finish(txn, Withdrawn(), flight.sent_us)
-            elif not flight.sentinel:
-                why = "garbled" if garbled else "short" if self._framing.begun else "no answer"
-                self._finish(txn, Silent(why), flight.sent_us)
+            why = "garbled" if garbled else "short" if self._framing.begun else "no answer"
+            if flight.behind is None:
+                self._finish(txn, Withdrawn() if flight.preempted else Silent(why), flight.sent_us)
+            elif not flight.preempted and self.queue.withdraw(flight.behind.owner, flight.behind.id):
+                self._finish(flight.behind, Silent(why))
 
     def _landed(self, now_us: int, flight: Flight) -> None:
         self.counters.busy_us += now_us - flight.sent_us
@@ -282,10 +282,13 @@ class Bus:
         for flight in list(self._flights.values()):
             txn = flight.transaction
             if txn.priority is not Priority.POLL and priority is not Priority.STOP:
+                # A slow unit gets as long as its profile says, and not what it was seen to take.
+                said_us = flight.asked_us + txn.timeout_us + self._framing.reply_us(txn.request)
+                flight.give_up_us = min(flight.give_up_us, max(now_us + 1, said_us))
                 continue
             # A trigger that is recalled may yet have left; it is not sent again.
             if txn.repeatable and self._recall(now_us, flight):
-                if not flight.sentinel:
+                if flight.behind is None:
                     self.queue.put_back(now_us, txn)
             elif txn.priority >= Priority.READ_BACK and not self._framing.begun:
                 give_up = max(now_us + 1, flight.asked_us + self._usual_us(txn))
@@ -306,7 +309,9 @@ class Bus:
 
     def _pump(self, now_us: int) -> None:
         """Begin whatever may begin now."""
-        self._wake_us = None
+        for late in self.queue.expired(now_us):
+            self._finish(late, Expired())
+        self._wake_us = None if self.queue.expires_us is None else self.queue.expires_us + 1
         while self.state is not State.PREPARED:
             if len(self._flights) >= self._in_flight:
                 edge_us = self.queue.edge_us
@@ -322,25 +327,22 @@ class Bus:
             sentinel = self._unit(txn).sentinel(txn)
             if sentinel is None:
                 self.queue.take(txn)
-                self._begin(now_us, txn, sentinel=False)
+                self._begin(now_us, txn)
             else:
-                self._begin(now_us, replace(txn, owner="", request=sentinel), sentinel=True)
+                self._begin(now_us, replace(txn, owner="", request=sentinel), behind=txn)
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
         # A stop waits for no edge.
         edge_us = None if self.queue.stopping else self.queue.edge_us
         if edge_us is not None and now_us >= edge_us - LEAD_US:
-            due = [edge for edge in self.queue.edges() if not self._hopeless(now_us, edge)]
-            return min(due, key=self._absent) if due else self._choose(now_us)
+            return min(self.queue.edges(), key=self._absent)
         if edge_us is not None:
             self._look_again(edge_us - LEAD_US)
         absent: Transaction | None = None
         for txn in self.queue.lanes():
             if absent is not None and txn.priority is not absent.priority:
                 return absent
-            if self._hopeless(now_us, txn):
-                continue
             ready_us = self._ready_us(now_us, txn)
             if ready_us is None:
                 self.queue.take(txn)
@@ -354,7 +356,6 @@ class Bus:
                 absent = absent or txn
             if ready_us > now_us:
                 self._look_again(ready_us)
-            self._look_again(txn.expires_us and txn.expires_us + 1)
         return absent
 
     def _absent(self, txn: Transaction) -> bool:
@@ -368,7 +369,7 @@ class Bus:
             return None
         return unit.ready_us(now_us, txn)
 
-    def _begin(self, now_us: int, txn: Transaction, sentinel: bool) -> None:
+    def _begin(self, now_us: int, txn: Transaction, behind: Transaction | None = None) -> None:
         unit = self._unit(txn)
         tid, frame = self._framing.frame(txn.unit, txn.request)
         start_us = max(now_us, self._free_us, txn.at_us or 0)
@@ -376,9 +377,9 @@ class Bus:
         rest_us = self._framing.unanswered_us(txn.unit, txn.request)
         wait_us = unit.timeout_us(txn.timeout_us) + self._framing.reply_us(txn.request) if rest_us is None else rest_us
         give_up_us = start_us + request_us + wait_us
-        self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, sentinel, rest_us is not None)
+        self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, behind, rest_us is not None)
         self.counters.sent += 1
-        self.counters.sentinels += sentinel
+        self.counters.sentinels += behind is not None
         self.counters.probes += unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL
         if start_us > now_us:
             self._go("prepare")
@@ -392,14 +393,6 @@ class Bus:
         if txn.unit not in self.units and txn.unit != BROADCAST:
             self.units[txn.unit] = Unit(txn.turnaround_us)
         return self.units.get(txn.unit, self._everyone)
-
-    def _hopeless(self, now_us: int, txn: Transaction) -> bool:
-        """Whether the last instant of a waiting transaction has passed; then it ends here."""
-        if txn.expires_us is None or now_us <= txn.expires_us:
-            return False
-        self.queue.take(txn)
-        self._finish(txn, Expired())
-        return True
 
     def _usual_us(self, txn: Transaction) -> int:
         """From the end of the request to the end of the answer, when its unit is as slow as it ever was.
@@ -426,7 +419,7 @@ class Bus:
     def _lose_all(self, now_us: int, why: str) -> None:
         flights, self._flights = self._flights, {}
         for flight in flights.values():
-            if not flight.sentinel:
+            if flight.behind is None:
                 self._finish(flight.transaction, LinkLost(why), flight.sent_us if now_us >= flight.sent_us else None)
         for txn in self.queue.drain():
             self._finish(txn, LinkLost(why))

@@ -40,7 +40,8 @@ class Flight:
     request_us: int
     """Time of the request on the wire."""
     give_up_us: int
-    sentinel: bool = False
+    behind: Transaction | None = None
+    """What this read goes before, as its sentinel: it is not asked until the sentinel is answered."""
     unanswered: bool = False
     """Nobody answers such a request: when its time is over it is done."""
     preempted: bool = False

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from firmware_bridge.event import Priority, Transaction
+from firmware_bridge.machine import earliest
 
 LIMIT = 256
 """Transactions waiting on one bus. A gateway has tens of points; more waiting means nobody is served."""
@@ -18,6 +19,8 @@ class Queue:
     def __init__(self) -> None:
         self._lanes: dict[Priority, deque[Transaction]] = {priority: deque() for priority in Priority}
         self._edges: list[Transaction] = []
+        self.expires_us: int | None = None
+        """No last instant of what waits lies before this."""
 
     def __len__(self) -> int:
         return len(self._edges) + sum(map(len, self._lanes.values()))
@@ -52,6 +55,7 @@ class Queue:
 
     def put(self, now_us: int, txn: Transaction) -> bool:
         """Add one; True when it waits for an instant."""
+        self.expires_us = earliest(self.expires_us, txn.expires_us)
         if txn.at_us is None or txn.at_us <= now_us:
             self._lanes[txn.priority].append(txn)
             return False
@@ -61,10 +65,21 @@ class Queue:
 
     def put_back(self, now_us: int, txn: Transaction) -> None:
         """Return one that was recalled to where it came from."""
+        self.expires_us = earliest(self.expires_us, txn.expires_us)
         if txn.at_us is not None and txn.at_us > now_us:
             self._edges.insert(0, txn)
         else:
             self._lanes[txn.priority].appendleft(txn)
+
+    def expired(self, now_us: int) -> list[Transaction]:
+        """Remove those whose last instant has passed."""
+        if self.expires_us is None or now_us <= self.expires_us:
+            return []
+        gone = [txn for txn in (*self._edges, *self.lanes()) if txn.expires_us is not None and now_us > txn.expires_us]
+        for txn in gone:
+            self.take(txn)
+        self.expires_us = earliest(*(txn.expires_us for txn in (*self._edges, *self.lanes())))
+        return gone
 
     def take(self, txn: Transaction) -> None:
         """Remove one."""

@@ -361,9 +361,6 @@ def test_garbage_at_any_instant_and_everything_a_bus_may_be_told(kind: str, seed
                 assert finished.outcome.values == VALUES
 
 
-@pytest.mark.xfail(strict=True, reason="Bus: a read that is no poll and has no last instant never ends when its unit"
-                   " has died and another one lives, and no poll is served meanwhile. Unit.sentinel finds for ever a"
-                   " shape that is not owed: OWED_LIMIT forgets the oldest of 8, a known read of ten has ten shapes")
 @pytest.mark.parametrize("priority", [Priority.READ_BACK, Priority.ORDER, Priority.STOP])
 def test_a_read_without_a_last_instant_ends_too_when_its_unit_has_died(priority: Priority) -> None:
     ten = Read(Table.HOLDING, 0, 10)
@@ -390,8 +387,6 @@ def test_a_read_without_a_last_instant_ends_too_when_its_unit_has_died(priority:
     assert sum(isinstance(desk.ended[n][1].outcome, Reply) for n in polls if n in desk.ended) > 30
 
 
-@pytest.mark.xfail(strict=True, reason="Bus._choose looks at the last instant of a transaction only when nothing more"
-                   " urgent can go: on a line that stops and orders keep busy an expired poll is told so when they end")
 def test_a_transaction_that_may_no_longer_be_begun_is_told_so_on_a_busy_line_too() -> None:
     desk = Desk(Rtu(BAUD, 11))
     id = desk.submit(priority=Priority.POLL, expires_us=desk.now_us + S)
