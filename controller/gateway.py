@@ -39,6 +39,7 @@ from controller.event import (
     Stop,
     Trust,
 )
+from controller.everyone import Everyone
 from controller.orders import Orders
 from controller.session import Session
 from controller.siren import Siren
@@ -109,6 +110,7 @@ class Gateway:
         self.orders.restore(records)
         self.session.restore(records)
         self.clock: Clock | None = None
+        self._everyone = Everyone(config)
         self._on_bus = {b: [d for d in self.devices.values() if d.bus == b] for b in self.buses}
         self._hears: dict[str, list[Siren]] = {d: [] for d in self.devices}
         for s in spec.siren:
@@ -198,6 +200,9 @@ class Gateway:
                     work.append(self._shown(now_us, device_id))
                 # Between orders and sirens.
                 case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id)) as what:
+                    if isinstance(what, Stop):
+                        for said in self._everyone.stopped(now_us, [what, *(w for w in work if isinstance(w, Stop))]):
+                            tell(self.buses[said.bus], said)
                     tell(self.sirens[siren_id], what)
                 case Progress() as what:
                     tell(self.orders, what)

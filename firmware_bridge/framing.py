@@ -13,7 +13,7 @@ from firmware_bridge.text import UNIT, Template, unit_of
 
 AROUND_RTU = 3
 """Octets of an RTU frame around its PDU: address and CRC."""
-BROADCAST_REST_US = 100 * MS
+BROADCAST_REST_US = 150 * MS
 """Silence after a broadcast, in which every unit does what it was told (Serial Line V1.02, 2.4.1: 100 to 200 ms)."""
 
 FORMS_LIMIT = 32
