@@ -72,6 +72,8 @@ class LocalSection(Document):
     socket: str
     technicians: dict[str, str] = {}
     """Unix user name -> person. Only these may activate or quiet-test; anybody may look, and may stop."""
+    commanders: dict[str, str] = {}
+    """Unix user name -> person. These may hang tags too, and alone may take off a tag that somebody else hung."""
 
 
 class TrustSection(Document):

@@ -13,6 +13,7 @@ from typing import Any
 from controller import wire
 from controller.config import Config
 from controller.event import Changed, Clock, Notice, Progress, Publish
+from controller.lockout import Lockout
 from controller.session import Session
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
@@ -36,7 +37,7 @@ def refusal(client: int, why: str) -> Publish:
     return answer(client, {"error": why})
 
 
-def status(client: int, now_us: int, config: Config, clock: Clock | None, session: Session,
+def status(client: int, now_us: int, config: Config, clock: Clock | None, session: Session, lockout: Lockout,
            buses: Mapping[str, Bus], devices: Mapping[str, Device], shown: Mapping[str, Changed]) -> Publish:
     """Everything at once: clock, modes, buses with their units, devices, sirens, what waits for the hub."""
     return answer(client, {
@@ -53,7 +54,8 @@ def status(client: int, now_us: int, config: Config, clock: Clock | None, sessio
             for id, d in devices.items()
         },
         "sirens": {
-            s.id: {"name": s.name, "type": s.type, "drive": s.drive} | _siren(shown.get(s.id))
+            s.id: {"name": s.name, "type": s.type, "drive": s.drive, "locks": lockout.shown(s.id)}
+            | _siren(shown.get(s.id))
             for s in config.spec.siren
         },
     })

@@ -90,6 +90,22 @@ class QuietTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Lock:
+    """The tags that hang on a siren now, in words; empty: none. What sounds on a siren that bears one is ended."""
+
+    siren: str
+    tags: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The key of a siren's isolator was read as locked, or as free again."""
+
+    siren: str
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How an activation stands. Exactly one terminal stage an activation."""
 

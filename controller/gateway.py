@@ -29,6 +29,7 @@ from controller.event import (
     Degraded,
     Durable,
     Gone,
+    Lock,
     Notice,
     Progress,
     Publish,
@@ -38,8 +39,10 @@ from controller.event import (
     SayAgain,
     Stop,
     Trust,
+    Turned,
 )
 from controller.everyone import Everyone
+from controller.lockout import Lockout
 from controller.orders import Orders
 from controller.session import Session
 from controller.siren import Siren
@@ -75,6 +78,8 @@ READS_LIMIT = 16
 """Technicians' reads under way at once."""
 TO_ORDERS = frozenset({"order", "stop", "activate", "growl", "quiet-test"})
 """What a technician asks that does something; the rest are looks."""
+TO_LOCKOUT = frozenset({"tag", "untag"})
+"""... and what he locks out, or frees again."""
 
 Effect = Send | Reopen | Append | Publish
 
@@ -107,8 +112,12 @@ class Gateway:
         self.orders = Orders(config.id, spec.gateway.deployment, targets, config.signals, trust,
                              spec.local.technicians, session)
         self.session = Session(_birth(config, trust, session, version))
+        self.lockout = Lockout(self.sirens, spec.local.technicians, spec.local.commanders)
         self.orders.restore(records)
         self.session.restore(records)
+        self.lockout.restore(records)
+        for siren in self.sirens.values():
+            siren.isolator.restore(self.lockout.why(siren.id), self.lockout.key(siren.id))
         self.clock: Clock | None = None
         self._everyone = Everyone(config)
         self._on_bus = {b: [d for d in self.devices.values() if d.bus == b] for b in self.buses}
@@ -142,6 +151,7 @@ class Gateway:
         yield from self.buses.values()
         yield from self.devices.values()
         yield from self.sirens.values()
+        yield self.lockout
         yield self.orders
         yield self.session
 
@@ -199,7 +209,7 @@ class Gateway:
                     work.extend(self._news(device_id, what, "device-back", "device-silent"))
                     work.append(self._shown(now_us, device_id))
                 # Between orders and sirens.
-                case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id)) as what:
+                case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id) | Lock(siren_id)) as what:
                     if isinstance(what, Stop):
                         for said in self._everyone.stopped(now_us, [what, *(w for w in work if isinstance(w, Stop))]):
                             tell(self.buses[said.bus], said)
@@ -207,10 +217,12 @@ class Gateway:
                 case Progress() as what:
                     tell(self.orders, what)
                     work.extend(self._watched(what))
+                case Turned() as what:
+                    tell(self.lockout, what)
                 # To orders.
                 case Ask(client, _, _, verb, args) as what:
-                    if verb in TO_ORDERS:
-                        tell(self.orders, what)
+                    if verb in TO_ORDERS | TO_LOCKOUT:
+                        tell(self.orders if verb in TO_ORDERS else self.lockout, what)
                     else:
                         work.extend(self._desk(now_us, client, verb, args))
                 case Arrived(topic) as what:
@@ -233,7 +245,7 @@ class Gateway:
                     tell(machine, type(what)(inner, *([what.why] if isinstance(what, AppendFailed) else [])))
                 case Clock() as what:
                     first, self.clock = self.clock is None, what
-                    hearers: list[_Machine] = [self.session, self.orders, *self.sirens.values()]
+                    hearers: list[_Machine] = [self.session, self.lockout, self.orders, *self.sirens.values()]
                     for hearer in hearers:
                         tell(hearer, what)
                     if first:
@@ -353,8 +365,8 @@ class Gateway:
                 self._reads[read.token] = client, read
                 return [read]
             case "status":
-                return [desk.status(client, now_us, self.config, self.clock, self.session, self.buses, self.devices,
-                                    self._last)]
+                return [desk.status(client, now_us, self.config, self.clock, self.session, self.lockout, self.buses,
+                                    self.devices, self._last)]
             case _:
                 return [desk.refusal(client, "没有此命令 / no such verb")]
 

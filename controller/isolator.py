@@ -1,4 +1,8 @@
-"""The isolator: the point that tells that a technician has locked a siren out, and whether the siren is in service.
+"""The isolator of a siren: whether a technician has locked it out, by the trapped key or by a tag.
+
+The key is a point of some device; where it cannot be read, what was read last holds, also over a restart. Of a key
+that was never read nothing is known: a warning is not silenced by that, for the key itself takes the amplifier's
+power, and it is said. The tags are kept elsewhere (`lockout.py`); here they are only one more lock.
 
 It refuses to know what sounds and what a lock-out does to it (`siren.py`).
 """
@@ -16,10 +20,10 @@ WAIT_US = 1500 * MS
 class Service(StrEnum):
     """Whether a siren may sound at all; this stands beside its State.
 
-    IN_SERVICE: it may. So it is taken to be until the isolator was read, and that is said.
+    IN_SERVICE: the key lets it. So it is taken to be until the isolator was read for the first time, and that is said.
 
-    LOCKED_OUT: a technician has it. Nothing starts; stop works. Only a good reading that says otherwise ends it: no
-    time-out, no unit that falls silent.
+    LOCKED_OUT: a technician has the key. Nothing starts; stop works. Only a good reading that says otherwise ends it:
+    no time-out, no unit that falls silent, no restart.
     """
 
     IN_SERVICE = "IN_SERVICE"
@@ -44,6 +48,8 @@ class Isolator:
 
     def __init__(self, siren: str, ref: str | None, locked: bool = True) -> None:
         self.service = Service.IN_SERVICE
+        self.tags = ""
+        """The tags that hang on it; empty: none."""
         self._siren = siren
         self._ref = ref
         self._means_locked = locked
@@ -53,13 +59,24 @@ class Isolator:
 
     @property
     def locked(self) -> bool:
+        return self.turned or bool(self.tags)
+
+    @property
+    def turned(self) -> bool:
+        """Whether the key says locked."""
         return self.service is Service.LOCKED_OUT
 
     @property
     def why(self) -> str:
         """What hub and technician should know of it."""
         doubt = "" if self._value_known else "isolator unreadable" if self._tried else "isolator not read yet"
-        return "; ".join(part for part in ("isolated" if self.locked else "", doubt) if part)
+        return "; ".join(part for part in ("isolated" if self.locked else "", self.tags, doubt) if part)
+
+    def restore(self, tags: str, turned: bool) -> None:
+        """What was known of it before a restart. A siren that has no key any more is not held by it."""
+        self.tags = tags
+        if turned and self._ref is not None:
+            self.service = Service.LOCKED_OUT
 
     def born(self, now_us: int) -> None:
         """The siren lives since now, or longer."""
@@ -83,7 +100,7 @@ class Isolator:
         elif reading.value is not None and reading.quality is Quality.GOOD:
             self.service = TRANSITIONS[was, Move.FREE]
         if self.service is not was:
-            return Notice("isolated" if self.locked else "released", self._siren)
+            return Notice("isolated" if self.turned else "released", self._siren)
         if knew and not self._value_known:
             return Notice("isolator-unreadable", self._siren, str(reading.why))
         return None

@@ -5,8 +5,9 @@ an fsync, on an SD card tens of milliseconds). Each row carries the SHA-256 of i
 A disk that is full or broken is an answer, not a crash: every append is answered, and the next one tries again.
 A file that is no database any more is put aside, and a new one begun.
 
-It refuses to know what a record means, but for one thing: the kinds that grow with every message (KINDS_MANY) are
-read back apart from all others, so that a flood of events cannot push an order out of sight.
+It refuses to know what a record means, but for two things: the kinds that grow with every message (KINDS_MANY) are
+read back apart from all others, so that a flood of events cannot push an order out of sight; and the newest record of
+KIND_BESIDE is kept a second time in a file of its own (`beside.py`), and is on the disk only when both are.
 Cutting off the newest rows cannot be seen from the file alone; `head` is what to compare it with.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controller import beside
 from controller.event import Record
 
 GROUP = 256
@@ -52,6 +54,8 @@ BUSY_S = 1.0
 """How long a commit waits for a reader in another process."""
 
 KINDS_MANY = ("receipt", "event", "delivered", "omitted")
+KIND_BESIDE = "lock"
+"""... and the file's copy is given back behind all records, as `lock-beside`."""
 
 _SCHEMA = """
 BEGIN IMMEDIATE;
@@ -111,6 +115,11 @@ class Journal:
     def open(self) -> Opened:
         """Open or create the file, read what start-up needs, start the writer. What is wrong is in the answer."""
         opened = self._open(reading=True)
+        body, wrong = beside.read(beside.place(self._path))
+        if body is not None:
+            self._records.append(Record(f"{KIND_BESIDE}-beside", body))
+        if wrong:
+            opened = Opened("; ".join(part for part in (opened.why, wrong) if part), opened.aside)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
         return opened
@@ -158,8 +167,9 @@ class Journal:
             going_on = len(wishes) == len(group)
             if wishes:
                 why = self._commit(wishes)
+                lost = self._keep_beside(wishes)
                 for wish in wishes:
-                    wish.on_done(why)
+                    wish.on_done((why or lost) if wish.kind == KIND_BESIDE else why)
                 self._prune()
         self._drop()
 
@@ -186,6 +196,11 @@ class Journal:
             return str(error)
         self._head = head
         return None
+
+    def _keep_beside(self, wishes: list[_Wish]) -> str | None:
+        """Whatever the journal itself said: the file has to hold where it does not."""
+        newest = next((wish.body for wish in reversed(wishes) if wish.kind == KIND_BESIDE), None)
+        return None if newest is None else beside.write(beside.place(self._path), newest)
 
     def _prune(self) -> None:
         """Remove some of the rows that are too old or too many; the anchor keeps the hash the chain goes on from."""

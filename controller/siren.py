@@ -2,17 +2,17 @@
 
 A siren is not a device: it is composed of a drive, feedback, an isolator and a second off-path on any devices.
 It decides which of its activations sounds (`agenda.py` keeps them), hands the phases to its switch, has what its
-points tell counted (`evidence.py`) and judged (`watch.py`), and acts on it. It refuses to know who may order what,
-the wire, the journal, and how an output is switched (`switch.py`).
+points tell counted (`evidence.py`) and judged (`watch.py`), and acts on it; its states are in `conduct.py`.
+It refuses to know who may order what, the wire, the journal, and how an output is switched (`switch.py`).
 """
 
 from collections.abc import Iterable, Mapping
-from enum import Enum, StrEnum
 from itertools import count
 
 from controller.agenda import Agenda
+from controller.conduct import TRANSITIONS, UNKNOWN, Move, State
 from controller.config import Drive, SirenSection
-from controller.event import Activate, Changed, Clock, Notice, Progress, QuietTest, Stop
+from controller.event import Activate, Changed, Clock, Lock, Notice, Progress, QuietTest, Stop, Turned
 from controller.evidence import Witness
 from controller.fault import PATIENCE_US, Fault
 from controller.grade import Grading
@@ -34,65 +34,9 @@ STUCK_US = 1 * S
 """An off that is not confirmed after this calls for the second off-path."""
 
 NOT_OPEN = "contactor did not open"
-UNKNOWN = "UNKNOWN"
-"""What is shown in place of IDLE while the siren's output is not read."""
 
-
-class State(StrEnum):
-    """What a siren does, as hub and technician see it.
-
-    IDLE: silent, and nothing waits.
-
-    ARMED: silent; at least one activation waits for its instant.
-
-    STARTING: an activation has the siren, and the device has not acknowledged an edge of it yet.
-
-    SOUNDING: an edge was acknowledged; the silences between phases belong to it. Or it sounds, but not by our order
-    (panel, key, line fault): then it is told and not cut.
-
-    STOPPING: it is to be silent, and the device has not confirmed it.
-
-    FAULT: it did not become silent: the off stays unconfirmed, or feedback still shows sound. The second off-path
-    is used where there is one, and held if the siren's own off does not work, until it is ordered to sound again.
-    """
-
-    IDLE = "IDLE"
-    ARMED = "ARMED"
-    STARTING = "STARTING"
-    SOUNDING = "SOUNDING"
-    STOPPING = "STOPPING"
-    FAULT = "FAULT"
-
-
-class Move(Enum):
-    ARM = "an activation waits"
-    DISARM = "none waits any more"
-    START = "an activation takes the siren"
-    EDGE = "the device acknowledged its first edge"
-    END = "it is to be silent"
-    SILENT = "the device confirmed the off"
-    STUCK = "it did not become silent"
-    CLEAR = "it is silent after all"
-    ADOPT = "it sounds without our order"
-    RELEASE = "the sound that was not ours has ended"
-
-
-TRANSITIONS: dict[tuple[State, Move], State] = {
-    (State.IDLE, Move.ARM): State.ARMED,
-    (State.ARMED, Move.DISARM): State.IDLE,
-    **{(state, Move.START): State.STARTING for state in State},
-    (State.STARTING, Move.EDGE): State.SOUNDING,
-    **{(state, Move.END): State.STOPPING for state in State if state is not State.FAULT},
-    (State.STOPPING, Move.SILENT): State.IDLE,
-    **{(state, Move.STUCK): State.FAULT for state in State if state is not State.FAULT},
-    (State.FAULT, Move.CLEAR): State.IDLE,
-    (State.IDLE, Move.ADOPT): State.SOUNDING,
-    (State.ARMED, Move.ADOPT): State.SOUNDING,
-    (State.SOUNDING, Move.RELEASE): State.IDLE,
-}
-
-SirenEvent = Activate | Stop | QuietTest | Clock | Took | Edged | Ended | Presence | Woken
-SirenEffect = Begin | Abort | Progress | Notice | Changed
+SirenEvent = Activate | Stop | QuietTest | Lock | Clock | Took | Edged | Ended | Presence | Woken
+SirenEffect = Begin | Abort | Progress | Notice | Turned | Changed
 
 
 class Siren:
@@ -148,6 +92,9 @@ class Siren:
                 busy = self._agenda.run is not None or self.state in (State.SOUNDING, State.STOPPING)
                 look = self._watch.wrong(now_us) if self._online else "drive silent"
                 self._out += self._quiet.ask(now_us, event, busy, self.isolator.locked, look or self._motor.wrong)
+            case Lock(_, tags):
+                self.isolator.tags = tags
+                self._obey_lock(now_us)
             case Clock():
                 self._clock, self._clock_us = event, now_us
                 self._agenda.place(now_us, event)
@@ -332,13 +279,12 @@ class Siren:
     # Readings.
 
     def _took(self, now_us: int, reading: Reading) -> None:
-        notice = self.isolator.took(reading)
+        turned, notice = self.isolator.turned, self.isolator.took(reading)
         if notice is not None:
             self._out.append(notice)
-        if self.isolator.locked:
-            self._out += self._quiet.give_up(Stage.FAILED, "isolated")
-            if self._agenda.run is not None:
-                self._close(now_us, Stage.FAILED, "isolated")
+        if self.isolator.turned is not turned:
+            self._out.append(Turned(self.id, self.isolator.turned))
+        self._obey_lock(now_us)
         self._ail(now_us, self._motor.took(reading))
         for witness in self._watch.of(reading):
             says = witness.hear(reading)
@@ -350,6 +296,12 @@ class Siren:
             if says is not None:
                 self._switch(now_us, Seen(says, reading.at_us))
                 self._act(now_us, self._watch.state(says, reading.at_us, self._stand), self._watch.own)
+
+    def _obey_lock(self, now_us: int) -> None:
+        if self.isolator.locked:
+            self._out += self._quiet.give_up(Stage.FAILED, "isolated")
+            if self._agenda.run is not None:
+                self._close(now_us, Stage.FAILED, "isolated")
 
     @property
     def _stand(self) -> Stand:

@@ -1,7 +1,7 @@
 """sirenctl: the technician's command on the gateway.
 
-Looks may be taken by anybody on the gateway; a stop as well. To sound or to test, the unix user must be named as a
-technician in gateway.toml. 查看和停止人人可用；试鸣与静音检测须为 gateway.toml 中登记的技术员。
+Looks may be taken by anybody on the gateway; a stop as well. To sound, to test or to lock out, the unix user must be
+named as a technician in gateway.toml. 查看和停止人人可用；试鸣、静音检测与挂牌须为 gateway.toml 中登记的技术员。
 """
 
 import argparse
@@ -9,12 +9,27 @@ import json
 import sys
 from typing import Any
 
-from controller.ctl import activate, bus, door, growl, order, probe, quiet_test, read, record, status, stop, watch
+from controller.ctl import (
+    activate,
+    bus,
+    door,
+    growl,
+    order,
+    probe,
+    quiet_test,
+    read,
+    record,
+    status,
+    stop,
+    tag,
+    untag,
+    watch,
+)
 from firmware_bridge.errors import BadDocument
 
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
-    "quiet-test": quiet_test, "order": order,
+    "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag,
 }
 """Each asks the gateway one question and shows its answers."""
 TOOLS = {"probe": probe, "record": record}

@@ -6,6 +6,8 @@ A siren's state is what the gateway knows, with the reason where there is one; a
 import argparse
 from typing import Any
 
+from controller.ctl import tag
+
 STATES = {
     "IDLE": "静默", "ARMED": "待鸣", "STARTING": "启动", "SOUNDING": "鸣响", "STOPPING": "停止中", "FAULT": "故障",
     "UNKNOWN": "未知",
@@ -45,6 +47,8 @@ def show(answer: dict[str, Any]) -> None:
     for id, siren in answer["sirens"].items():
         why = f"  {siren['why']}" if siren.get("why") else ""
         print(f"  {id:<12} {_state(siren['state']):<22} {siren['drive']:<12} {siren['name']}{why}")
+        if locks := tag.told(siren["locks"]):
+            print(f"  {'':<12} 已锁定 locked out: {locks}")
 
 
 def _state(state: str) -> str:

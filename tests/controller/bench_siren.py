@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from controller import signal
+from controller.conduct import State
 from controller.config import SirenSection
 from controller.event import Activate, Changed, Clock, Notice, Progress, Rank, Stop, Trust
 from controller.signal import Phase, Segment, Timeline
-from controller.siren import Siren, State
+from controller.siren import Siren
 from controller.wire import Evidence, Mode, Stage
 from firmware_bridge import profile as profiles
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence

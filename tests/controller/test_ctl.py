@@ -230,3 +230,26 @@ def test_a_line_is_shown_with_its_use_its_errors_and_its_frames(city: City) -> N
     assert 0.1 < answer["use"]["share"] <= 0.95, "four units that are polled at 9600 baud"
     assert answer["use"]["over_s"] <= 61
     assert sum(answer["turnaround_ms"]["answers"]["3"]) > 0
+
+
+def test_a_tag_outlives_a_killed_daemon_and_its_journal(tmp_path: Path) -> None:
+    with City(["gateway.toml"], configs(tmp_path), broker="none",
+              settings={"gateway.toml": [f"local.technicians.{USER}=Li Ming"]}) as alone:
+        done = ctl(alone, OURS, "tag", "s-102", "--reason", "换喇叭")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "挂牌 tag Li Ming" in done.stdout
+        alone.stop("gateway.toml", signal.SIGKILL)
+        for lost in ("db", "db-wal", "db-shm"):
+            (alone.demo / "run" / f"{OURS}.{lost}").unlink()
+        alone.start_gateway("gateway.toml")
+        done = ctl(alone, OURS, "status")
+        assert "已锁定 locked out: 挂牌 tag Li Ming" in done.stdout
+        assert ctl(alone, OURS, "activate", "s-102").returncode == 1
+        assert ctl(alone, OURS, "stop", "s-102").returncode == 0
+        done = ctl(alone, OURS, "untag", "s-102")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "无锁定 free" in done.stdout
+        done = ctl(alone, OURS, "untag", "s-102")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "没有挂牌 / it bears no tag" in done.stderr
+        assert ctl(alone, OURS, "activate", "s-102").returncode == 0

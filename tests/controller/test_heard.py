@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from controller.conduct import State
 from controller.config import SirenSection
-from controller.siren import State
 from controller.wire import Stage
 from firmware_bridge.machine import S
 from firmware_bridge.reading import Value

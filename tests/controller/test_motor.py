@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from controller.conduct import State
 from controller.event import QuietTest, Rank
-from controller.siren import State
 from controller.wire import Mode, Stage
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import Profile, ProfileSpec

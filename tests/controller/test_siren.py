@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.conduct import State
 from controller.event import Clock, QuietTest, Rank, Trust
 from controller.signal import Phase, Segment, Timeline
-from controller.siren import State
 from controller.wire import Mode, Stage
 from firmware_bridge.event import Presence, Priority
 from firmware_bridge.machine import MS, S
