@@ -133,8 +133,8 @@ def said(outcome: Outcome) -> str:
             return "answered"
         case Sent():
             return "sent, nobody answers"
-        case Refused(code):
-            return f"refused: {EXCEPTIONS.get(code, 'exception')} ({code})"
+        case Refused(code, modbus):
+            return f"refused: {EXCEPTIONS.get(code, 'exception')} ({code})" if modbus else f"refused ({code})"
         case Silent(why):
             return why
         case Skipped(why):

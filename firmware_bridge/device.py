@@ -377,6 +377,6 @@ class Device:
 
 def _as_of_unit(outcome: Outcome) -> Outcome:
     """An exception that a gateway made on behalf of a silent unit is silence, not an answer."""
-    if isinstance(outcome, Refused) and outcome.code in GATEWAY_SILENT:
+    if isinstance(outcome, Refused) and outcome.modbus and outcome.code in GATEWAY_SILENT:
         return Silent(EXCEPTIONS[outcome.code])
     return outcome

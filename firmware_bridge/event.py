@@ -123,9 +123,13 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The unit answered with a Modbus exception code (1 illegal function, 2 illegal address, ...)."""
+    """The unit answered with a Modbus exception code (1 illegal function, 2 illegal address, ...).
+
+    Where the protocol is not Modbus, with a code of its own.
+    """
 
     code: int
+    modbus: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ class Plain:
             return Reply(tuple(pdu)) if all(found[0].get(name, said) == said for name, said in ask.echo) else None
         found = None if ask.refusal is None else ask.refusal.match(pdu)
         if found is not None and found[1] == len(pdu):
-            return Refused(int.from_bytes(found[0].get("code", b""), "big"))
+            return Refused(int.from_bytes(found[0].get("code", b""), "big"), modbus=False)
         return None
 
     def unanswered_us(self, unit: int, request: Request) -> int | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from firmware_bridge import modbus, scan
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import BusEffect, BusEvent, Read, Received, Send, Table
-from firmware_bridge.framing import Framing, Tcp
+from firmware_bridge.framing import Framing, Plain, Tcp
 from firmware_bridge.machine import MS
 
 FRAMES_LIMIT = 64
@@ -54,6 +54,9 @@ class Monitor:
 
     def words(self, seen: Seen) -> str:
         """One frame for people."""
+        if isinstance(self._framing, Plain):
+            text = seen.data.decode("ascii", "replace").strip()
+            return repr(text) if text.isprintable() and text.isascii() else "no Modbus"
         tcp = isinstance(self._framing, Tcp)
         try:
             if seen.ours:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge import profile
+from firmware_bridge.action import said
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
 from firmware_bridge.errors import BadDocument
@@ -19,6 +20,7 @@ from firmware_bridge.event import (
     LinkUp,
     Presence,
     Received,
+    Refused,
     Send,
     Submit,
     Withdraw,
@@ -241,3 +243,24 @@ def test_a_profile_that_does_not_fit_itself_says_where_and_what_to_do(tmp_path: 
         profile.load(bad)
     assert says in str(told.value)
     assert str(bad) in str(told.value)
+
+
+def test_a_code_of_its_own_is_no_modbus_exception_and_no_silence() -> None:
+    """0A from a sign is its refusal; from a Modbus TCP gateway it would be the silence of the unit behind it."""
+    message = model("cpower_sign").points["text"].message
+    assert message is not None
+    assert message.refusal is not None
+    no = message.refusal.fill({"unit": b"\x01", "code": b"\x0a", "packet": b"\0\0", "more": b""})
+    request = message.request(1, {"text": "前".encode("gb2312")})
+    assert Plain(9600).answer(request, no) == Refused(10, modbus=False)
+    assert said(Refused(10, modbus=False)) == "refused (10)"
+
+
+def test_what_is_on_the_line_is_shown_as_it_is() -> None:
+    site = Site("levelmaster_gauge")
+    site.run(2)
+    words = {site.bus.monitor.words(seen) for seen in site.bus.monitor.frames if seen.ours}
+    assert words == {"'U01?'"}
+    voice = Site("jq8900_voice")
+    voice.run(5)
+    assert {voice.bus.monitor.words(seen) for seen in voice.bus.monitor.frames} == {"no Modbus"}
