@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from controller import signal, wiring
+from controller import broker, signal, wiring
+from controller.broker import MqttSection
 from controller.signal import Signals
-from controller.wire import Code, Layer
+from controller.wire import Code, FullArea, Layer
 from controller.wiring import BusSection
 from firmware_bridge import document, profile
 from firmware_bridge.document import Document
@@ -21,7 +22,6 @@ from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.point import Point
 from firmware_bridge.profile import OutputClass, Profile
 
-FullArea = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){4}$")]
 PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]
 """`device.point`, a channel's point with its number: `meter-1.current_3`."""
 DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
@@ -54,18 +54,6 @@ class ClockSection(Document):
 class JournalSection(Document):
     path: str
     keep_days: Annotated[int, Field(ge=1, le=3650)] = 200
-
-
-class MqttSection(Document):
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
-    username: str | None = None
-    password_file: str | None = None
-    keepalive_s: Annotated[int, Field(ge=5, le=120)] = 20
-    tls: bool = False
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
 
 
 class LocalSection(Document):
@@ -275,6 +263,7 @@ def _cross_check(config: Config) -> list[Problem]:
     def problem(key: str, value: object, remedy: str) -> None:
         out.append(Problem(file, key, value, remedy))
 
+    out.extend(broker.contradictions(spec.mqtt, file))
     if spec.clock.source == "assumed" and spec.gateway.deployment not in ASSUMED_CLOCK:
         problem("clock.source", "assumed", f"only for the deployments {', '.join(ASSUMED_CLOCK)}; say kernel")
     for section, ids in (("bus", [b.id for b in spec.bus]), ("device", [d.id for d in spec.device]),

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import datetime
 import gc
 import logging
 import signal
@@ -22,7 +23,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from controller import clock, config, trust, wire
+from controller import broker, clock, config, trust, wire
 from controller.config import Config
 from controller.event import Append, AppendFailed, Durable, Publish
 from controller.gateway import Gateway
@@ -214,6 +215,12 @@ def load(path: Path, settings: list[str]) -> tuple[Config, TrustList]:
     return checked, trusted
 
 
+def broker_files(checked: Config) -> list[Problem]:
+    """What is wrong with the files by which the broker is met, as things stand now."""
+    return broker.wrong_files(checked.spec.mqtt, checked.file.parent, str(checked.file),
+                              datetime.datetime.now(datetime.UTC), checked.id)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="sirend", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -235,6 +242,8 @@ def _check(args: argparse.Namespace) -> int:
     for path in args.file:
         try:
             checked, _ = load(path, args.settings)
+            if wrong_files := broker_files(checked):
+                raise BadDocument(wrong_files)
         except BadDocument as bad:
             print(bad, file=sys.stderr)
             wrong += 1
@@ -252,6 +261,9 @@ def _run(args: argparse.Namespace) -> int:
         print(bad, file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    # Without its centre a gateway still sounds at a flood and obeys the cabinet: it is told, and goes on.
+    for problem in broker_files(checked):
+        log.error("broker-file", problem=str(problem))
     sys.setswitchinterval(SWITCH_S)
 
     async def serve() -> None:

@@ -13,7 +13,6 @@ connection looks alive). It refuses to know what a message means.
 import asyncio
 import logging
 import random
-import ssl
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,7 +27,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from controller.config import MqttSection
+from controller import tls
+from controller.broker import MqttSection
 from controller.event import Arrived, BrokerDown, BrokerUp, Confirmed, Notice, Publish
 
 BACK_OFF_S = (0.5, 10.0)
@@ -85,7 +85,9 @@ class Mqtt:
         self._will = will
         self._feed = feed
         self._protocol = ProtocolVersion.V5
+        self._tls: tls.Context | None = None
         self._live: _Client | None = None
+        self._told = ""
         self._closing = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -105,6 +107,9 @@ class Mqtt:
             why = await asyncio.create_task(self._attempt(), name="mqtt")
             if self._closing.is_set():
                 return
+            if why != self._told:
+                self._told = why
+                LOG.warning("no broker at %s:%d: %s", self._section.host, self._section.port, why)
             self._feed(BrokerDown(why))
             if loop.time() - began_s >= SETTLED_S:
                 pause_s = BACK_OFF_S[0]
@@ -132,13 +137,14 @@ class Mqtt:
         try:
             client = self._client()
         except OSError as error:
-            return f"TLS or password file: {error}"
+            return tls.unusable(self._section, self._folder, error)
         try:
             async with client:
                 # aiomqtt would wait out its time-out for a SUBACK that a broken line cannot bring.
                 if why := await _first_of(self._subscribe(client), client.gone()):
                     return why
                 self._live = client
+                self._told = ""
                 self._feed(BrokerUp())
                 for topic in client.deaf_to:
                     self._feed(Notice("subscription-refused", topic, "by the broker's access list", urgent=True))
@@ -149,6 +155,8 @@ class Mqtt:
                 return "the broker does not speak MQTT 5; trying 3.1.1"
             return f"refused: {error}"
         except MqttError as error:
+            if why := tls.refused(self._section, self._folder, self._tls):
+                return why
             if str(error) not in (NO_ANSWER, "Operation timed out") or client.connected:
                 return str(error)
             # TCP connected and no CONNACK: some brokers hang up on a version they do not know, or say nothing.
@@ -165,22 +173,15 @@ class Mqtt:
         connect.SessionExpiryInterval = SESSION_S
         connect.MaximumPacketSize = PACKET_LIMIT
         password = (self._folder / section.password_file).read_text().strip() if section.password_file else None
-        tls = None
-        if section.tls:
-            tls = ssl.create_default_context(cafile=self._path(section.ca_file))
-            if section.cert_file:
-                tls.load_cert_chain(self._folder / section.cert_file, self._path(section.key_file))
+        self._tls = tls.context(section, self._folder)
         will = Will(*self._will(), qos=1, retain=True) if self._will else None
         client = _Client(
             section.host, section.port, username=section.username, password=password, identifier=self._name,
-            protocol=self._protocol, will=will, keepalive=section.keepalive_s, timeout=CONNECT_S, tls_context=tls,
+            protocol=self._protocol, will=will, keepalive=section.keepalive_s, timeout=CONNECT_S, tls_context=self._tls,
             queue_type=_Inbox, max_queued_incoming_messages=INBOX_LIMIT,
             **({"clean_start": False, "properties": connect} if v5 else {"clean_session": False}))
         client.feed = self._feed
         return client
-
-    def _path(self, relative: str | None) -> Path | None:
-        return self._folder / relative if relative else None
 
     async def _subscribe(self, client: "_Client") -> None:
         client.connected = True

@@ -26,6 +26,8 @@ Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 # [0-9] and not \d, which takes the digits of every script.
 Area = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){0,4}$")]
 """Path of administrative codes, province/city/county/street/community (GB/T 2260 and below); shorter = wider."""
+FullArea = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){4}$")]
+"""Where a gateway or siren stands: all five levels."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Instant = Annotated[
     str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]

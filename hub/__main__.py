@@ -5,15 +5,18 @@ ends with exit 2 and a line for each thing wrong: file, key, value, remedy.
 """
 
 import argparse
+import datetime
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from controller import broker
 from firmware_bridge.errors import BadDocument, Problem
-from hub import config, keys, look, order, resident
+from hub import acl, config, keys, look, order, resident
 from hub.draft import COMMAND
 
 ENVIRONMENT = "SIREN_HUB_CONFIG"
@@ -30,14 +33,20 @@ def parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", parents=[common], help="常驻总站 / the resident hub: sends, re-sends, writes down")
     run.add_argument("file", nargs="?", metavar="hub.toml", help="同 --config / the same as --config")
     run.set_defaults(run=lambda args, loaded: resident.run(loaded))
+    check = verbs.add_parser("check", parents=[common], help="只检查配置 / only check; exit 2 when something is wrong")
+    check.set_defaults(run=_checked)
     order.add_parsers(verbs, common)
     look.add_parsers(verbs, common)
+    listed = verbs.add_parser("acl", help="生成 mosquitto 访问表 / mosquitto's access list, from the fleet")
+    listed.add_argument("file", type=Path, metavar="FILE", help="fleet.toml，或指明它的 hub.toml / or a hub.toml")
+    listed.add_argument("--out", type=Path, metavar="FILE", help="写入文件 / into this file, whole or not at all")
+    listed.set_defaults(alone=_write_acl)
     key = verbs.add_parser("key", help="操作员密钥 / an operator's key")
     kinds = key.add_subparsers(dest="kind", required=True, metavar="KIND")
     new = kinds.add_parser("new", help="生成新密钥 / make a new one")
     new.add_argument("person", help="姓名 / whose it is")
     new.add_argument("--out", required=True, type=Path, metavar="FILE", help="私钥文件 / the private key's file")
-    new.set_defaults(run=_new_key, config=None)
+    new.set_defaults(alone=_new_key)
     return out
 
 
@@ -46,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A connection that goes is told in our words; what the libraries say of it beside is noise.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
-        if args.verb == "key":
-            return int(args.run(args))
-        return int(args.run(args, config.load(_file(args), args.settings)))
+        if hasattr(args, "alone"):
+            # Needs no hub.toml.
+            return int(args.alone(args))
+        loaded = config.load(_file(args), args.settings)
+        _check_broker_files(loaded, f"hub-{loaded.spec.hub.id}" if args.verb == "run" else None)
+        return int(args.run(args, loaded))
     except BadDocument as bad:
         for problem in bad.problems:
             print(problem, file=sys.stderr)
@@ -67,6 +79,41 @@ def _file(args: argparse.Namespace) -> Path:
         remedy = f"name a hub.toml, or set ${ENVIRONMENT}; there is none at {looked}"
         raise BadDocument([Problem(COMMAND, "--config", None, remedy)])
     return found
+
+
+def _check_broker_files(loaded: config.Config, identity: str | None) -> None:
+    """The centre is nothing without its broker: what is wrong with certificates is told before anything starts."""
+    problems = broker.wrong_files(loaded.spec.mqtt, loaded.file.parent, str(loaded.file),
+                                  datetime.datetime.now(datetime.UTC), identity)
+    if problems:
+        raise BadDocument(problems)
+
+
+def _checked(args: argparse.Namespace, loaded: config.Config) -> int:
+    if loaded.spec.fleet is not None:
+        acl.load(loaded.path(loaded.spec.fleet.list))
+    print(f"{loaded.file}: 正确 ok: {loaded.spec.hub.id}, {len(loaded.trusted.keys)} keys")
+    return 0
+
+
+def _write_acl(args: argparse.Namespace) -> int:
+    text = acl.text(acl.load(args.file))
+    if args.out is None:
+        print(text, end="")
+        return 0
+    new = args.out.with_name(args.out.name + ".new")
+    try:
+        # mosquitto reads it under its own user, and nobody else needs to.
+        new.write_text(text, encoding="utf-8")
+        new.chmod(0o640)
+        if args.out.exists():
+            shutil.copystat(args.out, new)
+            os.chown(new, args.out.stat().st_uid, args.out.stat().st_gid)
+        new.replace(args.out)
+    except OSError as error:
+        remedy = "name a file that may be written"
+        raise BadDocument([Problem(str(args.out), "--out", error.strerror, remedy)]) from None
+    return 0
 
 
 def _new_key(args: argparse.Namespace) -> int:

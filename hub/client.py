@@ -192,7 +192,8 @@ class Client:
         try:
             await self.until(lambda: self.fleet.broker, BROKER_S)
         except TimeoutError:
-            raise Unreachable(f"没有消息服务器 / no broker at {shell.connection.place}. "
+            why = self.fleet.broker_why or f"{shell.connection.place} does not answer"
+            raise Unreachable(f"没有消息服务器 / no broker: {why}. "
                               f"看 look at [mqtt] in {self.config.file}; 启动 start it: mosquitto") from None
         end = loop.time() + SETTLE_S
         seen = -1

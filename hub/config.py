@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 
-from controller import signal, trust
+from controller import broker, signal, trust
+from controller.broker import MqttSection
 from controller.signal import Signals
 from controller.trust import TrustList
 from controller.wire import Area, Code
@@ -38,18 +39,6 @@ class HubSection(Document):
         return value
 
 
-class MqttSection(Document):
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
-    username: str | None = None
-    password_file: str | None = None
-    keepalive_s: Annotated[int, Field(ge=5, le=120)] = 20
-    tls: bool = False
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-
-
 class SignalFiles(Document):
     files: Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -63,6 +52,16 @@ class OperatorSection(Document):
     """Key files that sign when the command names none. For demos and tests."""
 
 
+class FleetSection(Document):
+    list: str
+    """fleet.toml: who may come to the broker, for `siren-hub acl`."""
+
+
+class AuditSection(Document):
+    heads: str
+    """Where the resident hub keeps the journal heads that gateways told, for `siren-hub audit verify`."""
+
+
 class HubFile(Document):
     """The file as written."""
 
@@ -71,6 +70,8 @@ class HubFile(Document):
     signals: SignalFiles
     trust: TrustSection
     operator: OperatorSection = OperatorSection()
+    fleet: FleetSection | None = None
+    audit: AuditSection | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
             trusted = trust.load(path.parent / named)
         except BadDocument as bad:
             problems.extend(bad.problems)
+    if spec is not None:
+        problems.extend(broker.contradictions(spec.mqtt, file))
     if spec and trusted and spec.hub.deployment != trusted.deployment:
         problems.append(Problem(file, "hub.deployment", spec.hub.deployment,
                                 f"the trust list {spec.trust.list} is {trusted.deployment}'s; one of them is wrong"))

@@ -5,13 +5,13 @@ machine that wanted it sent will want it again. It decides nothing and knows no 
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import aiomqtt
 from aiomqtt import MqttError, ProtocolVersion
 
+from controller import tls
 from hub.config import Config
 
 QUEUE_LIMIT = 20_000
@@ -35,6 +35,7 @@ class Connection:
         self._on_broker = on_broker
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_LIMIT)
         self._up = False
+        self._tls: tls.Context | None = None
 
     @property
     def place(self) -> str:
@@ -59,8 +60,11 @@ class Connection:
                     self._up = True
                     self._on_broker(True, self.place)
                     await self._carry(client)
-            except (MqttError, OSError) as error:
-                why = str(error)
+            except MqttError as error:
+                mqtt = self._config.spec.mqtt
+                why = tls.refused(mqtt, self._config.file.parent, self._tls) or str(error)
+            except OSError as error:
+                why = tls.unusable(self._config.spec.mqtt, self._config.file.parent, error)
             self._drop(why)
             await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
             failures += 1
@@ -107,18 +111,20 @@ class Connection:
 
     def _client(self) -> aiomqtt.Client:
         mqtt = self._config.spec.mqtt
-
-        def path(name: str | None) -> Path | None:
-            return None if name is None else self._config.path(name)
-
-        password_file = path(mqtt.password_file)
-        context = None
-        if mqtt.tls:
-            context = ssl.create_default_context(cafile=path(mqtt.ca_file))
-            if (cert := path(mqtt.cert_file)) is not None:
-                context.load_cert_chain(cert, path(mqtt.key_file))
-        return aiomqtt.Client(
+        self._tls = tls.context(mqtt, self._config.file.parent)
+        password = self._config.path(mqtt.password_file).read_text().strip() if mqtt.password_file else None
+        return _Client(
             mqtt.host, mqtt.port, identifier=self._identifier, protocol=ProtocolVersion.V311,
-            clean_session=not self._keep_session, keepalive=mqtt.keepalive_s, timeout=TIMEOUT_S, tls_context=context,
-            username=mqtt.username, password=password_file.read_text().strip() if password_file else None,
+            clean_session=not self._keep_session, keepalive=mqtt.keepalive_s, timeout=TIMEOUT_S, tls_context=self._tls,
+            username=mqtt.username, password=password,
         )
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt waits out its time-out when the broker hangs up before it has answered, as after a certificate it
+    does not believe; this does not."""
+
+    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(MqttError("the broker hung up"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)

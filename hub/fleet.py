@@ -45,6 +45,8 @@ class Fleet:
         self.gateways: dict[str, Gateway] = {}
         self.events: deque[Happened] = deque(maxlen=MAX_EVENTS)
         self.broker = False
+        self.broker_why = ""
+        """Why there is none."""
         self._wake_us: int | None = None
         """Not after the earliest deadline of any gateway; found anew when it comes, not at each message."""
 
@@ -62,8 +64,8 @@ class Fleet:
                     out.append(Note("gateway-removed", event.gateway, detail="its retained status was cleared"))
             case Told():
                 out += self._told(now_us, event)
-            case Broker(up, why) if up != self.broker:
-                self.broker = up
+            case Broker(up, why) if up != self.broker or (not up and why != self.broker_why):
+                self.broker, self.broker_why = up, "" if up else why
                 out.append(Note("broker-up" if up else "broker-down", detail=why, urgent=not up))
         if self._wake_us is not None and now_us >= self._wake_us:
             for gateway in self.gateways.values():

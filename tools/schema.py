@@ -11,6 +11,7 @@ from typing import Any
 from controller import signal
 from controller.config import GatewayFile
 from firmware_bridge import profile
+from hub.acl import FleetFile
 from hub.config import HubFile
 from simulators.site import SiteFile
 
@@ -24,6 +25,7 @@ def texts() -> dict[str, str]:
         "signals": (signal.schema(), "Signals and programmes of one place"),
         "gateway": (GatewayFile.model_json_schema(by_alias=True), "One gateway: its buses, devices and sirens"),
         "hub": (HubFile.model_json_schema(by_alias=True), "One centre: its broker, signals and trust list"),
+        "fleet": (FleetFile.model_json_schema(by_alias=True), "Who may come to the broker"),
         "site": (SiteFile.model_json_schema(by_alias=True), "What stands in the field, for siren-sim to play"),
     }
     return {f"{name}.schema.json": _text(schema, title) for name, (schema, title) in schemas.items()}

@@ -1,0 +1,401 @@
+"""TLS between gateway, hub and a real mosquitto; every certificate is made here, and most are wrong in one way."""
+
+import asyncio
+import contextlib
+import datetime
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from controller import broker, daemon, tls, wire
+from controller.broker import MqttSection
+from controller.event import BrokerDown, BrokerUp, Publish
+from controller.mqtt import FromBroker, Mqtt
+from firmware_bridge.errors import BadDocument
+from hub import __main__ as command
+from hub import client
+from hub import config as hub_config
+from hub.client import Client, Unreachable
+from tests.transport.authority import DAY, MOSQUITTO, Authority, Broker, now
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "configs/demo"
+AREA = "41/01/05/001/001"
+ACL = (f"user gw-1\ntopic write {wire.state_root(AREA, 'gw-1')}/#\ntopic readwrite siren/1/g/gw-1/echo\n"
+       "user hub-demo-hub\ntopic read siren/1/s/#\ntopic write siren/1/o/#\n")
+
+SECTION = {"host": "127.0.0.1", "tls": True, "ca_file": "gateways-ca.pem", "cert_file": "gw-1.pem",
+           "key_file": "gw-1.key"}
+
+real = [pytest.mark.system, pytest.mark.skipif(MOSQUITTO is None, reason="NO MOSQUITTO: TLS was NOT tried")]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    out = Authority(tmp_path)
+    out.issue("broker", host="127.0.0.1")
+    return out
+
+
+@pytest.fixture
+def centre(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "centre")
+
+
+@pytest.fixture
+def mosquitto(authority: Authority, centre: Authority) -> Iterator[Broker]:
+    out = Broker(authority.folder, ACL)
+    yield out
+    out.stop()
+
+
+class Node:
+    """The gateway's shell at the broker, and what became of it."""
+
+    def __init__(self, mosquitto: Broker, name: str = "gw-1", file: str = "gw-1", **more: object) -> None:
+        self.section = MqttSection.model_validate({
+            "host": "127.0.0.1", "port": mosquitto.port, "tls": True, "ca_file": "gateways-ca.pem",
+            "cert_file": f"{file}.pem", "key_file": f"{file}.key", **more})
+        self.came: list[FromBroker] = []
+        self._more = asyncio.Event()
+        echo = wire.echo_topic(name)
+        self.mqtt = Mqtt(self.section, mosquitto.folder, name, [wire.gateway_topic(name, True)], echo, None, self._feed)
+        self.task = asyncio.create_task(self.mqtt.run())
+
+    def _feed(self, event: FromBroker) -> None:
+        self.came.append(event)
+        self._more.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(40):
+            while not condition():
+                self._more.clear()
+                await self._more.wait()
+
+    async def first(self) -> FromBroker:
+        await self.until(lambda: self.came)
+        return self.came[0]
+
+    async def refusal(self) -> str:
+        event = await self.first()
+        assert isinstance(event, BrokerDown), event
+        return event.why
+
+
+@contextlib.asynccontextmanager
+async def at(mosquitto: Broker, **more: object) -> AsyncIterator[Node]:
+    node = Node(mosquitto, **more)  # type: ignore[arg-type]
+    try:
+        yield node
+    finally:
+        await node.mqtt.close()
+        node.task.cancel()
+        await asyncio.gather(node.task, return_exceptions=True)
+
+
+class TestGateway:
+    pytestmark = real
+
+    async def test_it_connects_and_is_who_its_certificate_names(self, authority: Authority, mosquitto: Broker) -> None:
+        authority.issue("gw-1")
+        mosquitto.start()
+        async with at(mosquitto) as node:
+            assert isinstance(await node.first(), BrokerUp)
+            node.mqtt.publish(Publish(f"{wire.state_root(AREA, 'gw-1')}/status", b"{}", retain=True))
+            await node.mqtt.close()
+        assert "as gw-1 (p5, c0, k20, u'gw-1')" in mosquitto.said()
+
+    async def test_a_broker_of_another_authority_is_not_believed(
+        self, authority: Authority, mosquitto: Broker, caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        authority.issue("gw-1")
+        Authority(mosquitto.folder, "other")
+        mosquitto.start()
+        async with at(mosquitto, ca_file="other-ca.pem") as node:
+            why = await node.refusal()
+        assert f"{mosquitto.folder}/other-ca.pem: mqtt.ca_file = 'other-ca.pem': did not issue the broker's" in why
+        assert why in caplog.text
+
+    @pytest.mark.parametrize("named", ["127.0.0.2", "hub.example"])
+    async def test_a_broker_of_another_name_is_not_believed(
+        self, authority: Authority, mosquitto: Broker, named: str,
+    ) -> None:
+        authority.issue("gw-1")
+        authority.issue("broker", host=named)
+        mosquitto.start()
+        async with at(mosquitto) as node:
+            why = await node.refusal()
+        assert "mqtt.host = '127.0.0.1': the broker's certificate is for another name" in why
+
+    @pytest.mark.parametrize(("begins", "ends", "said"), [(-2, -1, "has ended"), (1, 2, "not valid yet")])
+    async def test_a_broker_out_of_its_time_is_not_believed(
+        self, authority: Authority, mosquitto: Broker, begins: int, ends: int, said: str,
+    ) -> None:
+        authority.issue("gw-1")
+        authority.issue("broker", host="127.0.0.1", begins=begins * DAY, ends=ends * DAY)
+        mosquitto.start()
+        async with at(mosquitto) as node:
+            assert said in await node.refusal()
+
+    @pytest.mark.parametrize("version", ["tlsv1.2", "tlsv1.3"])
+    @pytest.mark.parametrize(("wrong", "said"), [
+        ("expired", "gw-1.pem: mqtt.cert_file = 'gw-1.pem': has ended: have a new one issued"),
+        ("foreign", "mqtt.cert_file = 'gw-1.pem': is not of a CA that the broker trusts"),
+        ("revoked", "mqtt.cert_file = 'gw-1.pem': is revoked"),
+        ("missing", "mqtt.cert_file = None: is missing: the broker wants one"),
+    ])
+    async def test_a_gateway_that_the_broker_does_not_believe_is_told_why(
+        self, authority: Authority, mosquitto: Broker, tmp_path: Path, wrong: str, said: str, version: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        maker = Authority(tmp_path, "other") if wrong == "foreign" else authority
+        maker.issue("gw-1", ends=-DAY / 2 if wrong == "expired" else DAY)
+        if wrong == "revoked":
+            authority.revoke("gw-1")
+        if version == "tlsv1.2":
+            made = tls.context
+
+            def old(section: MqttSection, folder: Path) -> tls.Context | None:
+                out = made(section, folder)
+                assert out
+                out.maximum_version = ssl.TLSVersion.TLSv1_2
+                return out
+
+            monkeypatch.setattr(tls, "context", old)
+        mosquitto.start()
+        more = {"cert_file": None, "key_file": None} if wrong == "missing" else {}
+        async with at(mosquitto, **more) as node:
+            assert said in await node.refusal()
+
+    async def test_a_port_without_tls_is_told(self, authority: Authority, mosquitto: Broker) -> None:
+        authority.issue("gw-1")
+        server = await asyncio.start_server(lambda reader, writer: writer.write(b"220 hello\r\n"), "127.0.0.1", 0)
+        mosquitto.port = server.sockets[0].getsockname()[1]
+        async with at(mosquitto) as node:
+            assert "no TLS came about" in await node.refusal()
+        server.close()
+
+    async def test_files_that_are_gone_are_told_and_mended_while_it_runs(
+        self, authority: Authority, mosquitto: Broker,
+    ) -> None:
+        mosquitto.start()
+        async with at(mosquitto) as node:
+            assert "a file of [mqtt] is no good" in await node.refusal()
+            authority.issue("gw-1")
+            await node.until(lambda: any(isinstance(e, BrokerUp) for e in node.came))
+
+
+def test_old_tls_is_not_spoken_and_names_are_checked(authority: Authority) -> None:
+    authority.issue("gw-1")
+    section = MqttSection.model_validate(SECTION)
+    ours = tls.context(section, authority.folder)
+    assert ours
+    assert ours.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert ours.check_hostname
+    assert ours.verify_mode is ssl.CERT_REQUIRED
+
+
+# What is told before anything starts.
+
+
+def problems(authority: Authority, **more: object) -> list[str]:
+    section = MqttSection.model_validate({**SECTION, **more})
+    found = broker.contradictions(section, "gateway.toml")
+    found += broker.wrong_files(section, authority.folder, "gateway.toml", now(), "gw-1")
+    return [str(p) for p in found]
+
+
+def test_files_that_are_in_order_are_no_problem(authority: Authority) -> None:
+    authority.issue("gw-1")
+    assert problems(authority) == []
+    whole = authority.folder / "whole.pem"
+    whole.write_bytes((authority.folder / "gw-1.pem").read_bytes() + (authority.folder / "gw-1.key").read_bytes())
+    whole.chmod(0o600)
+    assert problems(authority, cert_file="whole.pem", key_file=None) == []
+    (authority.folder / "gw-1.key").chmod(0o640)  # root:siren
+    assert problems(authority) == []
+
+
+@pytest.mark.parametrize(("damage", "said"), [
+    ("no ca", "mqtt.ca_file = 'none.pem': there is no"),
+    ("no cert", "mqtt.cert_file = 'none.pem': there is no"),
+    ("no key", "mqtt.key_file = 'none.key': there is no"),
+    ("ca is a key", "mqtt.ca_file = 'gw-1.key': is no certificate"),
+    ("cert is a key", "mqtt.cert_file = 'gw-1.key': is no certificate"),
+    ("key is a cert", "mqtt.key_file = 'gw-1.pem': is no private key"),
+    ("other key", "mqtt.key_file = 'broker.key': is not the key of cert_file"),
+    ("locked key", "mqtt.key_file = 'gw-1.key': has a passphrase"),
+    ("open key", "mqtt.key_file = 'gw-1.key': is open to others (0644): chmod 0640 "),
+    ("group may write", "mqtt.key_file = 'gw-1.key': is open to others (0660): chmod 0640 "),
+    ("open password", "mqtt.password_file = 'password': is open to others (0604): chmod 0640 "),
+    ("no password", "mqtt.password_file = 'none': there is no"),
+    ("ended", "mqtt.cert_file = 'gw-1.pem': ended on"),
+    ("not begun", "mqtt.cert_file = 'gw-1.pem': begins only on"),
+    ("other name", "mqtt.cert_file = 'broker.pem': is the certificate of broker, and we are gw-1"),
+    ("ca ended", "mqtt.ca_file = 'gw-9.pem': ended on"),
+    ("no tls", "mqtt.ca_file = 'gateways-ca.pem': is not used without TLS; say tls = true"),
+    ("key alone", "mqtt.key_file = 'gw-1.key': is a key without its certificate"),
+    ("a folder", "mqtt.key_file = '.': . cannot be read"),
+])
+def test_each_wrong_file_is_named_with_its_key_and_remedy(authority: Authority, damage: str, said: str) -> None:
+    folder, more = authority.folder, {}
+    match damage:
+        case "ended":
+            authority.issue("gw-1", ends=-DAY / 2)
+        case "not begun":
+            authority.issue("gw-1", begins=DAY / 2)
+        case "ca ended":
+            authority.issue("gw-9", ends=-DAY / 2)
+            authority.issue("gw-1")
+            more = {"ca_file": "gw-9.pem"}
+        case _:
+            authority.issue("gw-1")
+    key = folder / "gw-1.key"
+    match damage:
+        case "no ca":
+            more = {"ca_file": "none.pem"}
+        case "no cert":
+            more = {"cert_file": "none.pem"}
+        case "no key":
+            more = {"key_file": "none.key"}
+        case "ca is a key":
+            more = {"ca_file": "gw-1.key"}
+        case "cert is a key":
+            more = {"cert_file": "gw-1.key"}
+        case "key is a cert":
+            (folder / "gw-1.pem").chmod(0o600)
+            more = {"key_file": "gw-1.pem"}
+        case "other key":
+            more = {"key_file": "broker.key"}
+        case "locked key":
+            plain = load_pem_private_key(key.read_bytes(), None)
+            key.write_bytes(plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
+        case "open key":
+            key.chmod(0o644)
+        case "group may write":
+            key.chmod(0o660)
+        case "open password":
+            (folder / "password").write_text("x")
+            (folder / "password").chmod(0o604)
+            more = {"password_file": "password"}
+        case "no password":
+            more = {"password_file": "none", "tls": False, "ca_file": None, "cert_file": None, "key_file": None}
+        case "other name":
+            more = {"cert_file": "broker.pem", "key_file": "broker.key"}
+        case "no tls":
+            more = {"tls": False, "cert_file": None, "key_file": None}
+        case "key alone":
+            more = {"cert_file": None}
+        case "a folder":
+            more = {"key_file": "."}
+    assert any(said.replace(" '.': . ", f" '.': {folder} ") in p for p in problems(authority, **more)), problems(
+        authority, **more)
+    assert all(p.startswith("gateway.toml: mqtt.") for p in problems(authority, **more))
+
+
+def tls_settings(folder: Path, name: str) -> list[str]:
+    return ["mqtt.tls=true", f"mqtt.ca_file={folder}/gateways-ca.pem", f"mqtt.cert_file={folder}/{name}.pem",
+            f"mqtt.key_file={folder}/{name}.key"]
+
+
+def test_sirend_check_names_the_files_and_run_goes_on(
+    authority: Authority, capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [part for one in tls_settings(authority.folder, "gw-jinshui") for part in ("--set", one)]
+    with pytest.raises(SystemExit) as ended:
+        daemon.main(["check", str(DEMO / "gateway.toml"), *settings])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "gateway.toml: mqtt.cert_file = " in err
+    assert "gateway.toml: mqtt.key_file = " in err
+    authority.issue("gw-jinshui")
+    with pytest.raises(SystemExit) as ended:
+        daemon.main(["check", str(DEMO / "gateway.toml"), *settings])
+    assert ended.value.code == 0
+    with pytest.raises(BadDocument, match="say tls = true"):
+        daemon.load(DEMO / "gateway.toml", ["mqtt.ca_file=x.pem"])
+
+
+def test_the_hub_names_the_files_and_starts_nothing(
+    authority: Authority, capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [part for one in tls_settings(authority.folder, "duty-1") for part in ("--set", one)]
+    for verb in ("check", "run", "fleet"):
+        assert command.main([verb, "--config", str(DEMO / "hub.toml"), *settings]) == 2
+        out, err = capsys.readouterr()
+        assert "hub.toml: mqtt.cert_file = " in err
+        assert out == ""
+    authority.issue("duty-1")
+    assert command.main(["check", "--config", str(DEMO / "hub.toml"), *settings]) == 0
+    # A person's certificate is not the resident hub's.
+    assert command.main(["run", "--config", str(DEMO / "hub.toml"), *settings]) == 2
+    assert "is the certificate of duty-1, and we are hub-demo-hub" in capsys.readouterr().err
+
+
+@pytest.mark.system
+@pytest.mark.skipif(MOSQUITTO is None, reason="NO MOSQUITTO: TLS was NOT tried")
+class TestHub:
+    def conf(self, mosquitto: Broker, *more: str) -> list[str]:
+        return [f"mqtt.port={mosquitto.centre_port}", *tls_settings(mosquitto.folder, "hub-demo-hub"), *more]
+
+    async def test_a_client_connects(self, centre: Authority, mosquitto: Broker) -> None:
+        centre.issue("hub-demo-hub")
+        mosquitto.start()
+        async with Client(hub_config.load(DEMO / "hub.toml", self.conf(mosquitto))) as seen:
+            assert seen.fleet.broker
+        assert "u'hub-demo-hub'" in mosquitto.said()
+
+    @pytest.mark.parametrize(("wrong", "said"), [
+        ("ca", "did not issue the broker's"), ("ended", "has ended"), ("host", "for another name"),
+        ("gateway", "is not of a CA that the broker trusts"),
+    ])
+    async def test_what_is_wrong_is_told(
+        self, authority: Authority, centre: Authority, mosquitto: Broker, wrong: str, said: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(client, "BROKER_S", 1.5)
+        more = []
+        (authority if wrong == "gateway" else centre).issue("hub-demo-hub", ends=-DAY / 2 if wrong == "ended" else DAY)
+        if wrong == "ca":
+            more = [f"mqtt.ca_file={centre.file}"]
+        if wrong == "host":
+            authority.issue("broker", host="hub.example")
+        mosquitto.start()
+        with pytest.raises(Unreachable, match=said):
+            async with Client(hub_config.load(DEMO / "hub.toml", self.conf(mosquitto, *more))):
+                pass
+
+    def test_the_resident_hub_says_why_it_has_no_broker(
+        self, authority: Authority, centre: Authority, mosquitto: Broker,
+    ) -> None:
+        centre.issue("hub-demo-hub")
+        authority.issue("broker", host="hub.example")
+        mosquitto.start()
+        settings = [part for one in self.conf(mosquitto) for part in ("--set", one)]
+        hub = subprocess.Popen([sys.executable, "-m", "hub", "run", "--config", str(DEMO / "hub.toml"), *settings],
+                               cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert hub.stdout
+        try:
+            told = next(line for line in hub.stdout if "broker-down" in line)
+        finally:
+            hub.terminate()
+            hub.wait(10)
+        assert "mqtt.host" in told
+
+
+def test_the_time_of_a_certificate_is_judged_by_the_clock_that_is_given(authority: Authority) -> None:
+    authority.issue("gw-1")
+    section = MqttSection.model_validate(SECTION)
+    boot = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    found = broker.wrong_files(section, authority.folder, "gateway.toml", boot, "gw-1")
+    assert ["set the clock, or wait" in str(p) for p in found] == [True]
