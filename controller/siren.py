@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 
 from controller.agenda import Agenda
+from controller.arming import Arming
 from controller.conduct import TRANSITIONS, UNKNOWN, Move, State
 from controller.config import Drive, SirenSection
 from controller.event import Activate, Changed, Clock, Lock, Notice, Progress, QuietTest, Stop, Turned
@@ -60,6 +61,7 @@ class Siren:
         self._watch = Watch(section, profile, others or {})
         self._motor = Motor(section)
         self._grading = Grading(section.id, drive, profile)
+        self._arming = Arming(section.id, drive, profile)
         self._quiet = Quiet(drive, profile, tokens, self._grading)
         self._growls = "growl" in profile.actions
         self._agenda = Agenda(section.starts_per_hour)
@@ -90,7 +92,7 @@ class Siren:
                 self._stop(now_us, event)
             case QuietTest():
                 busy = self._agenda.run is not None or self.state in (State.SOUNDING, State.STOPPING)
-                look = self._watch.wrong(now_us) if self._online else "drive silent"
+                look = (self._watch.wrong(now_us) or self._arming.why) if self._online else "drive silent"
                 self._out += self._quiet.ask(now_us, event, busy, self.isolator.locked, look or self._motor.wrong)
             case Lock(_, tags):
                 self.isolator.tags = tags
@@ -101,7 +103,7 @@ class Siren:
             case Took():
                 for reading in event.readings:
                     self._took(now_us, reading)
-                self._out += self._grading.took(event.readings)
+                self._out += self._grading.took(event.readings) + self._arming.took(event.readings)
             case Edged() | Ended() | Presence():
                 self._answered(now_us, event)
             case Woken():
@@ -150,13 +152,13 @@ class Siren:
             return
         new = Sounding(order, self._output, self._section, self._watch.proofs)
         new.place(now_us, self._clock, self._clock_us)
-        self._out += self._agenda.admit(now_us, new, self.isolator.locked, self._fault.why)
+        self._out += self._agenda.admit(now_us, new, self.isolator.locked, self._unfit)
         if self.state is State.IDLE and self._agenda.armed:
             self._go(Move.ARM)
 
     def _start(self, now_us: int, new: Sounding) -> None:
         """The instant of an activation has come: refuse it, or let it take the siren."""
-        refusal = self._agenda.refusal(now_us, new, self.isolator.locked, self._fault.why)
+        refusal = self._agenda.refusal(now_us, new, self.isolator.locked, self._unfit)
         if refusal:
             self._out.append(new.progress(Stage.FAILED, refusal))
             self._disarm()
@@ -176,6 +178,14 @@ class Siren:
         new.frozen = True
         self._agenda.run = new
         self._go(Move.START)
+        if self._arming.why:
+            # A warning is worth more than the bound of a board that may outlive us.
+            self._out += self._agenda.trouble(self._arming.why)
+
+    @property
+    def _unfit(self) -> str:
+        """What speaks against a sounding that is no warning; empty: nothing does."""
+        return self._fault.why or self._arming.why
 
     def _hand_over_us(self) -> int | None:
         """When the switch is given the next phase."""
@@ -388,7 +398,7 @@ class Siren:
         """What hub and technician see."""
         shown = self._agenda.first if self.state is State.ARMED else self._agenda.run
         why = (self.isolator.why, self._fault.why, "drive silent" if self._online is False else "", self._watch.why,
-               self._motor.why, self._grading.why)
+               self._motor.why, self._grading.why, self._arming.why)
         # Idle is a claim: silent, and nothing waits. Of a siren whose output nobody reads it is not made.
         unread = self._online is False or self._watch.own_us is None
         state = UNKNOWN if self.state is State.IDLE and unread else self.state.value

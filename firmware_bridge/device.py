@@ -33,7 +33,7 @@ from firmware_bridge.event import (
 )
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.modbus import EXCEPTIONS
-from firmware_bridge.move import resolve
+from firmware_bridge.move import resolve, same
 from firmware_bridge.plan import Block, Cut, Exchange, fetches
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile
@@ -151,6 +151,12 @@ class Device:
         self._rounds = self._schedule()
         self._setup_us: int | None = None
         """When the profile's `setup` is run next; None: the unit is not there, or has none."""
+        self._set_up_us = -SETUP_RETRY_US
+        """When it was begun last."""
+        output = profile.output
+        self._armed = {p.name: c.is_ for c in (output.armed if output else ()) for p in profile.points.values()
+                       if c.point in (p.base, p.name)}
+        """What the board's watchdog needs its registers to hold."""
 
     @property
     def deadline(self) -> int | None:
@@ -215,7 +221,7 @@ class Device:
         """Run the profile's `setup` when it is due: at the first answer, after each return, and daily."""
         if self._setup_us is None or now_us < self._setup_us:
             return []
-        self._setup_us = now_us + SETUP_US
+        self._setup_us, self._set_up_us = now_us + SETUP_US, now_us
         begin = Begin(self.id, "setup", SETUP)
         run = self._runs[SETUP] = Run(begin, resolve(self.profile, begin), self._requests, self.readings)
         return [*run.start(now_us)]
@@ -359,6 +365,12 @@ class Device:
         return self._took(self._belief.doubt(block.points)) if isinstance(outcome, Silent) else []
 
     def _took(self, readings: tuple[Reading, ...]) -> list[DeviceEffect]:
+        for reading in readings:
+            wanted = self._armed.get(reading.point)
+            disarmed = wanted is not None and reading.value is not None and not same(reading.value, wanted)
+            if disarmed and self._setup_us is not None:
+                # Somebody switched the watchdog off: not for a day.
+                self._setup_us = min(self._setup_us, max(reading.at_us, self._set_up_us + SETUP_RETRY_US))
         return [Took(self.id, readings)] if readings else []
 
     def _told(self, id: int, parts: set[int], block: Block | Exchange, outcome: Outcome) -> list[DeviceEffect]:
