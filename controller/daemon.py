@@ -77,6 +77,7 @@ class Daemon:
         """Until SIGTERM or SIGINT; raises what went wrong in a machine."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end)
+        self.feed(self._journal.head)
         self._tick()
         for link in self._links.values():
             link.open().add_done_callback(self._task_ended)
@@ -136,7 +137,7 @@ class Daemon:
 
     def _written(self, token: int, why: str | None) -> None:
         """On the journal's thread."""
-        event = Durable(token) if why is None else AppendFailed(token, why)
+        event = Durable(token, self._journal.head) if why is None else AppendFailed(token, why)
         with contextlib.suppress(RuntimeError):
             # The loop is closed: the process ends, and its successor reads the journal.
             self._loop.call_soon_threadsafe(self.feed, event)

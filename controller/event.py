@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from controller.chain import Head
 from controller.signal import Timeline
 from controller.wire import Event, Evidence, Mode, Receipt, Stage
 from firmware_bridge.reading import Value
@@ -165,9 +166,10 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """This record, and every one appended before it, is on the disk."""
+    """This record, and every one appended before it, is on the disk. `head` is the journal's newest row then."""
 
     token: int
+    head: Head | None = None
 
 
 @dataclass(frozen=True, slots=True)

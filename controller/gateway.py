@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from controller import desk, wiring
+from controller.chain import Head
 from controller.config import Config, Drive
 from controller.event import (
     Activate,
@@ -240,9 +241,16 @@ class Gateway:
                     tell(self.session, what)
                     work.extend(self._watched(what))
                 # Journal and time.
-                case (Durable(token) | AppendFailed(token)) as what:
+                case Durable(token, head):
                     machine, inner = self._appends.pop(token)
-                    tell(machine, type(what)(inner, *([what.why] if isinstance(what, AppendFailed) else [])))
+                    tell(machine, Durable(inner))
+                    if head is not None:
+                        work.append(head)
+                case AppendFailed(token, why):
+                    machine, inner = self._appends.pop(token)
+                    tell(machine, AppendFailed(inner, why))
+                case Head() as what:
+                    tell(self.session, what)
                 case Clock() as what:
                     first, self.clock = self.clock is None, what
                     hearers: list[_Machine] = [self.session, self.lockout, self.orders, *self.sirens.values()]

@@ -11,19 +11,19 @@ KIND_BESIDE is kept a second time in a file of its own (`beside.py`), and is on 
 Cutting off the newest rows cannot be seen from the file alone; `head` is what to compare it with.
 """
 
-import hashlib
 import json
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controller import beside
+from controller.chain import KEEP_ROWS, Fault, Head, What, faults, row_hash
 from controller.event import Record
 
 GROUP = 256
@@ -36,8 +36,6 @@ LOAD_MANY = 30_000
 """Newest receipts, events and delivery marks that start-up reads: three times what the outbox holds."""
 LOAD_OTHERS = 20_000
 """Newest of all other records: a hundred orders a day for months."""
-KEEP_ROWS = 10_000
-"""The newest rows stay whatever their age: a clock that jumps to 2099 must not empty the journal."""
 ROWS_LIMIT = 500_000
 """Rows in all, a few hundred megabytes; the oldest go."""
 PRUNE_S = 24 * 3600
@@ -48,8 +46,6 @@ CHECKED = 1_000
 """Newest rows whose chain is checked at opening; `verify` checks all."""
 ASIDE_LIMIT = 3
 """Broken files kept: a dying card must not fill itself with them."""
-FOUND_LIMIT = 100
-"""Faults that `verify` lists."""
 BUSY_S = 1.0
 """How long a commit waits for a reader in another process."""
 
@@ -70,14 +66,6 @@ _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 OnDone = Callable[[str | None], None]
 """Told None when the record is on the disk, else why it is not. From the writer's thread, but for refusals at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest row: its number, and its hash, which vouches for all before it."""
-
-    n: int
-    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +141,7 @@ class Journal:
 
     def verify(self) -> list[str]:
         """What is broken in the file, compared with what this process wrote; empty when the chain holds."""
-        return verify(self._path, self._head)
+        return [str(fault) for fault in verify(self._path, [self._head])]
 
     # The writer.
 
@@ -182,7 +170,7 @@ class Journal:
         head, rows = self._head, []
         for wish in wishes:
             n, wall_us = head.n + 1, time.time_ns() // 1000
-            head = Head(n, _hash(head.hash, n, wall_us, wish.kind, wish.body))
+            head = Head(n, row_hash(head.hash, n, wall_us, wish.kind, wish.body))
             rows.append((n, wall_us, wish.kind, wish.body, head.hash))
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -236,7 +224,7 @@ class Journal:
                 self._db.executescript(_SCHEMA)
             self._head = _head(self._db)
             self._records = _read(self._db) if reading else []
-            found = _check(self._db, max(0, self._head.n - CHECKED))
+            found = [str(fault) for fault in _check(self._db, max(0, self._head.n - CHECKED))]
         except (sqlite3.Error, OSError) as error:
             self._drop()
             if not fresh and _is_broken(error):
@@ -275,6 +263,7 @@ class Journal:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    db.text_factory = _text
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -290,14 +279,20 @@ def _is_broken(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
 
 
-def _hash(before: bytes, n: int, wall_us: int, kind: str, body: str) -> bytes:
-    return hashlib.sha256(before + json.dumps([n, wall_us, kind, body], separators=(",", ":")).encode()).digest()
+def _text(data: bytes) -> str:
+    """A row with a byte that is no UTF-8 is a row that was altered, and not the end of the journal."""
+    return data.decode(errors="surrogateescape")
 
 
 def _head(db: sqlite3.Connection) -> Head:
-    n, hash = db.execute("SELECT n, hash FROM (SELECT n, hash FROM record UNION ALL SELECT n, hash FROM anchor)"
-                         " ORDER BY n DESC LIMIT 1").fetchone()
-    return Head(n, bytes(hash))
+    return _as_head(db.execute("SELECT n, hash FROM (SELECT n, hash FROM record UNION ALL SELECT n, hash FROM anchor)"
+                               " ORDER BY n DESC LIMIT 1"))
+
+
+def _as_head(rows: sqlite3.Cursor) -> Head:
+    n, hash = rows.fetchone()
+    # What somebody altered into no hash vouches for nothing; the chain tells of it.
+    return Head(n, hash if isinstance(hash, bytes) else b"")
 
 
 def _read(db: sqlite3.Connection) -> list[Record]:
@@ -312,39 +307,26 @@ def _object(body: str) -> dict[str, Any] | None:
     """A row's body; None for one that somebody altered into no JSON: the chain tells of it, the others still count."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _check(db: sqlite3.Connection, after: int) -> list[str]:
+def _check(db: sqlite3.Connection, after: int, heads: Sequence[Head] = (), whole: bool = False) -> list[Fault]:
     """What is broken in the chain behind row `after` (or behind the anchor, where that comes later)."""
-    found: list[str] = []
-    n, hash = db.execute("SELECT n, hash FROM (SELECT n, hash FROM record WHERE n = ?1 UNION ALL"
-                         " SELECT n, hash FROM anchor) ORDER BY n DESC LIMIT 1", (after,)).fetchone()
-    for row_n, wall_us, kind, body, row_hash in db.execute("SELECT * FROM record WHERE n > ? ORDER BY n", (n,)):
-        if row_n != n + 1:
-            found.append(f"rows {n + 1} to {row_n - 1} are missing")
-        elif _hash(hash, row_n, wall_us, kind, body) != row_hash:
-            found.append(f"row {row_n} is not what was written")
-        n, hash = row_n, row_hash
-        if len(found) == FOUND_LIMIT:
-            return [*found, "and perhaps more"]
-    return found
+    start = _as_head(db.execute("SELECT n, hash FROM (SELECT n, hash FROM record WHERE n = ?1 UNION ALL"
+                                " SELECT n, hash FROM anchor) ORDER BY n DESC LIMIT 1", (after,)))
+    return faults(db.execute("SELECT * FROM record WHERE n > ? ORDER BY n", (start.n,)), start, heads,
+                  KEEP_ROWS if whole else 0)
 
 
-def verify(path: Path, head: Head | None = None) -> list[str]:
-    """What is broken in a journal file: rows altered, missing, exchanged, or cut off behind `head`."""
+def verify(path: Path, heads: Sequence[Head] = ()) -> list[Fault]:
+    """What is broken in a journal file: rows altered, missing, exchanged, or cut off behind one of `heads`."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)) as db:
-            found = [f"{path}: {row[0]}" for row in db.execute("PRAGMA quick_check(10)") if row[0] != "ok"]
-            found += _check(db, 0)
-            if head is not None and head.n:
-                row = db.execute("SELECT hash FROM record WHERE n = ?", (head.n,)).fetchone()
-                if row is None:
-                    found.append(f"row {head.n} was written and is not there: the end is cut off")
-                elif row[0] != head.hash:
-                    found.append(f"row {head.n} has another hash than when it was written")
+            db.text_factory = _text
+            found = [Fault(What.FILE, detail=str(row[0])) for row in db.execute("PRAGMA quick_check(10)")
+                     if row[0] != "ok"]
+            return found + _check(db, 0, heads, whole=True)
     except sqlite3.Error as error:
-        return [f"{path}: {error}"]
-    return found
+        return [Fault(What.FILE, detail=str(error))]

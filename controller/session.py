@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import Literal
 
 from controller import wire
+from controller.chain import Head
 from controller.event import (
     Append,
     AppendFailed,
@@ -36,7 +37,7 @@ from controller.event import (
 from controller.notices import Notices
 from controller.outbox import LINES_LIMIT, Line, Outbox, Stand
 from controller.panel import Panel
-from controller.wire import Again, Birth, Event, Health, Receipt, State, Status
+from controller.wire import Again, Birth, Event, Health, JournalHead, Receipt, State, Status
 from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import MS, S, Woken, earliest
 
@@ -75,7 +76,7 @@ TABLE = {(Phase.OFFLINE, BrokerUp): Phase.ONLINE, (Phase.ONLINE, BrokerUp): Phas
          (Phase.ONLINE, BrokerDown): Phase.OFFLINE, (Phase.OFFLINE, BrokerDown): Phase.OFFLINE}
 
 SessionEvent = (BrokerUp | BrokerDown | Confirmed | Durable | AppendFailed | Say | SayAgain | Notice | Changed
-                | Degraded | Clock | Beat | Arrived | Woken)
+                | Degraded | Clock | Beat | Arrived | Head | Woken)
 SessionEffect = Append | Publish
 
 
@@ -102,6 +103,7 @@ class Session:
         self._notices = Notices()
         self._answered: OrderedDict[str, int] = OrderedDict()
         self._buses: dict[str, dict[str, float | int | str]] = {}
+        self._head: Head | None = None
         self._told_us = 0
         self._told_modes: tuple[str, ...] = ()
 
@@ -201,6 +203,8 @@ class Session:
                 self._modes.discard(mode)
             case Clock(wall_us, _, _):
                 self._wall_minus_now_us = wall_us - now_us
+            case Head():
+                self._head = event
             case Beat(buses):
                 self._buses = {id: dict(figures) for id, figures in buses.items()}
             case Arrived(_, payload, _, _):
@@ -319,8 +323,9 @@ class Session:
         out.append(Publish(f"{self._root}/health", health.encode(), qos=0, retain=True))
 
     def _status(self, state: Literal["online", "offline", "lost"]) -> Status:
+        journal = None if self._head is None else JournalHead(n=self._head.n, hash=self._head.hash.hex())
         return Status(gateway=self._birth.gateway, session=self._birth.session, state=state, at=self._instant(),
-                      modes=self.modes, last_seq=self._outbox.last_seq)
+                      modes=self.modes, last_seq=self._outbox.last_seq, journal=journal)
 
     def _tell_state(self, new: Changed, since_us: int, out: list[SessionEffect]) -> None:
         state = State(id=new.id, at=self._instant(since_us), state=new.state, why=new.why, mode=new.mode,

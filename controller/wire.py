@@ -221,6 +221,14 @@ class Event(Message):
     urgent: bool = False
 
 
+class JournalHead(Message):
+    """The newest row of a gateway's journal, and its hash, which vouches for all rows before it."""
+
+    n: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    hash: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+    """SHA-256; empty while there is no row."""
+
+
 class Status(Message):
     """Retained. The will carries state `lost` with the same `session`, so that an old will is known for one."""
 
@@ -233,6 +241,8 @@ class Status(Message):
     """Named degraded modes: NO-JOURNAL, NO-TIME, CLOCK-ASSUMED, OUTBOX-FULL."""
     last_seq: int = 0
     """The newest `seq` given out: the hub knows what it has not seen."""
+    journal: JournalHead | None = None
+    """So that nobody can shorten or rewrite the journal afterwards unseen."""
 
 
 class SirenCard(Message):

@@ -125,7 +125,9 @@ class Fleet:
             "gateways": [
                 {"id": g.id, "presence": g.presence.value, "area": g.birth.area if g.birth else None,
                  "version": g.birth.version if g.birth else None, "modes": list(g.modes),
-                 "outbox": g.health.outbox if g.health else None, "missing": self.missing(g.id)}
+                 "outbox": g.health.outbox if g.health else None, "missing": self.missing(g.id),
+                 "clone": list(g.identity.pair or ()),
+                 "journal": g.head.model_dump() if g.head else None}
                 for g in self._sorted()
             ],
             "sirens": [shown(s) for s in self.sirens()],

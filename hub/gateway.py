@@ -1,7 +1,8 @@
 """One gateway as the centre may believe it: whether it lives, what it drives, what it said, what is missing of it.
 
 A machine a gateway. It remembers the retained status, birth, state and health, and asks again for receipts and
-events that have not come. It refuses to know of other gateways and of orders in flight.
+events that have not come. While two speak in its name (`clone.py`), what they say of sirens is not believed.
+It refuses to know of other gateways and of orders in flight.
 
     UNKNOWN   heard of, but nothing proves that it lives now. A retained `online` of last week is no proof.
     ONLINE    its status says online, and something of it was said in the last SILENT_US.
@@ -14,9 +15,22 @@ from enum import Enum, StrEnum
 
 from controller import wire
 from controller.trust import Reason
-from controller.wire import Again, Birth, DeviceCard, Event, Health, Receipt, SirenCard, Stage, State, Status
+from controller.wire import (
+    Again,
+    Birth,
+    DeviceCard,
+    Event,
+    Health,
+    JournalHead,
+    Receipt,
+    SirenCard,
+    Stage,
+    State,
+    Status,
+)
 from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import S, Woken, earliest
+from hub.clone import Identity
 from hub.event import Note, Publish, Told
 from hub.sequence import Sequence
 
@@ -82,6 +96,9 @@ class Gateway:
         self.health: Health | None = None
         self.states: dict[str, State] = {}
         self.sequence = Sequence()
+        self.identity = Identity()
+        self.head: JournalHead | None = None
+        """What it last said of its journal."""
         self._heard_us: int | None = None
         """When it was last known to live; None: never."""
         self._doubted_us: int | None = None
@@ -91,7 +108,7 @@ class Gateway:
 
     @property
     def deadline(self) -> int | None:
-        return earliest(self._quiet_at_us, self._ask_us)
+        return earliest(self._quiet_at_us, self._ask_us, self.identity.deadline)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -114,6 +131,7 @@ class Gateway:
         out: list[Note | Publish] = []
         if isinstance(told, Told) and told.message is not None:
             self._heard(now_us, told)
+            self._recognise(now_us, told, out)
             match told.message:
                 case Status() as status:
                     self._said_status(now_us, status, out)
@@ -138,12 +156,16 @@ class Gateway:
                 self._move(Kind.LIVES, out)
         if self._quiet_at_us is not None and now_us >= self._quiet_at_us:
             self._move(Kind.QUIET, out)
+        if self.identity.woken(now_us):
+            out.append(Note("clone-gone", self.id, detail="只剩一个会话 one session is left"))
         self._ask(now_us, out)
         return out
 
     def shown(self, card: SirenCard | DeviceCard) -> tuple[str, str]:
         """State and reason of a siren or device: UNKNOWN unless this gateway lives and has told it."""
         state = self.states.get(card.id)
+        if self.identity.pair is not None:
+            return "UNKNOWN", "克隆 clone: two sessions, one said " + (state.state if state else "nothing")
         if self.presence is not Presence.ONLINE:
             return "UNKNOWN", f"gateway {self.presence.value}; said {state.state if state else 'nothing'}"
         return (state.state, state.why) if state else ("UNKNOWN", "never told")
@@ -167,6 +189,36 @@ class Gateway:
             heard_us = now_us - max(0, age_us)
         self._heard_us = heard_us if self._heard_us is None else max(heard_us, self._heard_us)
 
+    def _recognise(self, now_us: int, told: Told, out: list[Note | Publish]) -> None:
+        """Whether what speaks is the one that spoke before, and its journal the one it had. A will is the broker's."""
+        message = told.message
+        if not isinstance(message, Status | Birth) or (isinstance(message, Status) and message.state == "lost"):
+            return
+        last_seq = message.last_seq if isinstance(message, Status) else None
+        before = self.identity.pair
+        # What is said on the way out is no sign of a second life.
+        kept = told.retained or (isinstance(message, Status) and message.state == "offline")
+        fresh = self.identity.heard(now_us, message.session, message.at, last_seq, kept)
+        if self.identity.pair not in (None, before):
+            one, other = self.identity.pair
+            out.append(Note("clone", self.id, urgent=True, detail=(
+                f"同一身份两个会话 one identity in two sessions: {one} {other}; 换证并吊销旧证 give the true one a new"
+                " certificate, revoke the old (docs/broker.md)")))
+        if fresh and isinstance(message, Status) and message.journal is not None:
+            self._said_head(message.journal, out)
+
+    def _said_head(self, head: JournalHead, out: list[Note | Publish]) -> None:
+        """The journal only grows: a shorter one, or another at the same length, is not the one that was."""
+        known, self.head = self.head, head
+        if known is None or self.identity.pair is not None:
+            return
+        if head.n < known.n:
+            out.append(Note("journal-shorter", self.id, urgent=True, detail=(
+                f"日志变短 its journal had {known.n} rows and has {head.n}: cut, or replaced by another")))
+        elif head.n == known.n and head.hash != known.hash:
+            out.append(Note("journal-altered", self.id, urgent=True, detail=(
+                f"日志被改 row {head.n} of its journal was {known.hash[:16]} and is {head.hash[:16]}")))
+
     def _said_status(self, now_us: int, status: Status, out: list[Note | Publish]) -> None:
         new_session = self.status is not None and self.status.session != status.session
         if status.state == "lost":
@@ -178,7 +230,8 @@ class Gateway:
             self._move(Kind.WILL, out)
             return
         last = self.sequence.last
-        if new_session and last is not None and status.last_seq < last:
+        # Of two that speak in turns one is always behind.
+        if new_session and last is not None and status.last_seq < last and self.identity.pair is None:
             out.append(Note("sequence-restarted", self.id, urgent=True,
                             detail=f"at {status.last_seq}, had been at {last}: its journal was lost or replaced"))
             self.sequence = Sequence()

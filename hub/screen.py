@@ -27,6 +27,9 @@ STAGES = {
 GATEWAYS = {"waiting": "待应答 waiting", "answered": "已应答 answered"}
 PRESENCES = {"online": "在线 online", "silent": "失声 silent", "offline": "离线 offline", "lost": "断线 lost",
              "unknown": "未知 unknown"}
+NOTES = {"clone": "克隆 clone", "clone-gone": "克隆消失 clone-gone", "journal-shorter": "日志 journal-shorter",
+         "journal-altered": "日志 journal-altered"}
+"""What somebody has to act upon who reads one of the two languages only."""
 _GREEN, _RED, _YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 BAR = 20
 
@@ -187,7 +190,8 @@ def roster(fleet: Fleet) -> list[str]:
     for id in sorted(fleet.gateways):
         g = fleet.gateways[id]
         missing = fleet.missing(id)
-        more = [" ".join(g.modes), f"缺号 missing {missing}" if missing else "", g.birth.area if g.birth else ""]
+        clone = f"克隆 CLONE {' '.join(g.identity.pair)}" if g.identity.pair else ""
+        more = [clone, " ".join(g.modes), f"缺号 missing {missing}" if missing else "", g.birth.area if g.birth else ""]
         out.append(f"  {pad(id, 20)}{pad(PRESENCES[g.presence.value], 16)}{' '.join(m for m in more if m)}")
     out.append("警报器 Sirens")
     for s in fleet.sirens():
@@ -204,7 +208,8 @@ def roster(fleet: Fleet) -> list[str]:
 def note(one: Note) -> str:
     """A line of `watch`."""
     who = "/".join(p for p in (one.gateway, one.subject) if p)
-    return f"{'!' if one.urgent else ' '} {pad(one.what, 22)}{pad(who, 26)}{one.detail}"
+    what = NOTES.get(one.what, one.what)
+    return f"{'!' if one.urgent else ' '} {pad(what, 22)}{pad(who, 26)}{one.detail}"
 
 
 def print_lines(lines: Sequence[str], stream: TextIO | None = None) -> None:

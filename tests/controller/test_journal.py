@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from controller import journal as journal_module
+from controller.chain import Head, row_hash
 from controller.event import Record
-from controller.journal import Head, Journal, Opened, verify
+from controller.journal import Journal, Opened, verify
 
 
 def record(n: int, kind: str = "event") -> Record:
@@ -300,7 +301,8 @@ def test_a_tampered_row_is_told_at_opening_and_the_rest_is_not_thrown_away(disk:
 
 def test_a_rewritten_chain_is_seen_by_its_head(disk: Disk) -> None:
     disk.write(record(1))
-    assert verify(disk.path, Head(1, b"x" * 32)) == ["row 1 has another hash than when it was written"]
+    assert [str(fault) for fault in verify(disk.path, [Head(1, b"x" * 32)])] == [
+        "row 1 has another hash than when it was written"]
 
 
 def test_old_rows_go_and_the_chain_still_holds(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +316,7 @@ def test_old_rows_go_and_the_chain_still_holds(disk: Disk, monkeypatch: pytest.M
     with closing(sqlite3.connect(disk.path)) as db:
         before = b""
         for n, wall_us, kind, body in db.execute("SELECT n, wall_us, kind, body FROM record ORDER BY n").fetchall():
-            before = journal_module._hash(before, n, wall_us - days, kind, body)
+            before = row_hash(before, n, wall_us - days, kind, body)
             db.execute("UPDATE record SET wall_us = ?, hash = ? WHERE n = ?", (wall_us - days, before, n))
         db.commit()
     again = Disk(disk.path)
@@ -339,6 +341,7 @@ def test_old_rows_go_and_the_chain_still_holds(disk: Disk, monkeypatch: pytest.M
 
 def test_rows_are_bounded(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "ROWS_LIMIT", 200)
+    monkeypatch.setattr(journal_module, "KEEP_ROWS", 200)
     monkeypatch.setattr(journal_module, "PRUNE_S", 0)
     for start in range(1, 1001, 50):
         disk.write(*(record(n) for n in range(start, start + 50)))

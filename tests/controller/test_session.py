@@ -6,6 +6,7 @@ from collections import deque
 import pytest
 
 from controller import wire
+from controller.chain import Head
 from controller.event import (
     Append,
     AppendFailed,
@@ -36,7 +37,7 @@ from controller.session import (
     SessionEffect,
     SessionEvent,
 )
-from controller.wire import Again, Birth, Event, Health, Mode, Receipt, Stage, State, Status
+from controller.wire import Again, Birth, Event, Health, JournalHead, Mode, Receipt, Stage, State, Status
 from firmware_bridge.machine import MS, S, Woken
 
 ROOT = "siren/1/s/32/5/8/1/2/gw-7"
@@ -241,6 +242,19 @@ def test_a_restart_goes_on_where_the_journal_stands() -> None:
     again_sent = [p.payload for p in again.published if p.topic.endswith(("/receipt", "/event"))]
     assert again_sent[:2] == sent[1:]
     assert [m.seq for m in again.lines()] == [2, 3, 4]
+
+
+def test_every_heartbeat_carries_the_head_of_the_journal() -> None:
+    gw = Gateway()
+    gw.do(BrokerUp())
+    assert wire.decode(Status, gw.take("/status")[-1]).journal is None
+    gw.do(Head(0, b""))
+    for n in (7, 9):
+        gw.do(Head(n, bytes([n]) * 32))
+        gw.run(BEAT_US)
+        (beat,) = gw.take("/status")
+        assert wire.decode(Status, beat).journal == JournalHead(n=n, hash=f"{n:02x}" * 32)
+    assert wire.decode(Status, gw.session.farewell().payload).journal == JournalHead(n=9, hash="09" * 32)
 
 
 def test_records_of_another_version_keep_their_number_used() -> None:
