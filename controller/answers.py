@@ -7,7 +7,7 @@ It refuses to know when something is to be answered.
 import json
 from collections.abc import Mapping
 
-from controller.event import Progress, Publish
+from controller.event import Ask, Notice, Progress, Publish
 from controller.ledger import Entry
 from controller.wall import Wall
 from controller.wire import Instant, Mode, Receipt, Stage
@@ -37,6 +37,21 @@ def line(client: int, last: bool, **members: object) -> Publish:
     payload = {**{k: v for k, v in members.items() if v not in (None, "", [])}, "last": last}
     # What a client sent may come back in the line, and need not be text that UTF-8 has.
     return Publish("", json.dumps(payload, ensure_ascii=False).encode(errors="replace"), qos=0, client=client)
+
+
+def refused(order: str | None, reason: str, detail: str, client: int | None) -> list[Notice | Publish]:
+    """An order that is not believed: an event, and a line for the local client that brought it."""
+    said = f"{reason}: {detail}" if detail else str(reason)
+    out: list[Notice | Publish] = [Notice("order-refused", order or "", said)]
+    if client is not None:
+        out.append(line(client, True, order=order, stage=Stage.REJECTED, reason=reason, text=detail))
+    return out
+
+
+def declined(ask: Ask, reason: str, text: str) -> list[Notice | Publish]:
+    """A technician's request that is not done."""
+    return [Notice("local-refused", ask.user, f"{ask.verb}: {reason}"),
+            line(ask.client, True, stage=Stage.REJECTED, siren=ask.args.get("siren"), reason=reason, text=text)]
 
 
 def receipt_line(client: int, last: bool, said: Receipt) -> Publish:

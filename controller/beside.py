@@ -1,4 +1,4 @@
-"""What must outlive the journal: the newest record of one kind, as a small file of its own next to it (shell).
+"""What must outlive the journal: the newest record of a kind, as a small file of its own next to it (shell).
 
 A journal may be put aside because it is broken, and may be restored from an older copy; what stands here is then still
 what was true last. The file is written anew as a whole, synced and renamed, so it holds the one record or the other
@@ -12,12 +12,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-SIZE_LIMIT = 256 * 1024
-"""Bytes that are read back: four times the largest record."""
+SIZE_LIMIT = 1024 * 1024
+"""Characters that are read back: more than the largest record has."""
 
 
-def place(journal: Path) -> Path:
-    return journal.with_name(journal.name + ".locks")
+def place(journal: Path, ending: str) -> Path:
+    return journal.with_name(journal.name + ending)
 
 
 def write(path: Path, body: str) -> str | None:

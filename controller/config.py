@@ -13,6 +13,7 @@ from pydantic import Field
 
 from controller import broker, signal, wiring
 from controller.broker import MqttSection
+from controller.roots import DEMO_ROOT, TrustSection, demo_roots
 from controller.signal import Signals
 from controller.wire import Code, FullArea, Layer
 from controller.wiring import BusSection
@@ -62,10 +63,6 @@ class LocalSection(Document):
     """Unix user name -> person. Only these may activate or quiet-test; anybody may look, and may stop."""
     commanders: dict[str, str] = {}
     """Unix user name -> person. These may hang tags too, and alone may take off a tag that somebody else hung."""
-
-
-class TrustSection(Document):
-    list: str
 
 
 class Paths(Document):
@@ -266,6 +263,8 @@ def _cross_check(config: Config) -> list[Problem]:
     out.extend(broker.contradictions(spec.mqtt, file))
     if spec.clock.source == "assumed" and spec.gateway.deployment not in ASSUMED_CLOCK:
         problem("clock.source", "assumed", f"only for the deployments {', '.join(ASSUMED_CLOCK)}; say kernel")
+    for x in demo_roots(spec.trust.roots, spec.gateway.deployment):
+        problem("trust.roots", x, DEMO_ROOT)
     for section, ids in (("bus", [b.id for b in spec.bus]), ("device", [d.id for d in spec.device]),
                          ("siren", [s.id for s in spec.siren])):
         for id, n in Counter(ids).items():

@@ -23,7 +23,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from controller import broker, clock, config, trust, wire
+from controller import admission, broker, clock, config, roots, wire
 from controller.config import Config
 from controller.event import Append, AppendFailed, Durable, Publish
 from controller.gateway import Gateway
@@ -31,7 +31,7 @@ from controller.journal import Journal
 from controller.local import Local
 from controller.log import Log
 from controller.mqtt import Mqtt
-from controller.trust import TrustList
+from controller.succession import File
 from controller.watchdog import Watchdog
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.event import Reopen, Send
@@ -55,7 +55,7 @@ class NoDoor(Exception):
 class Daemon:
     """Carries events into one `Gateway` and its effects out. Everything runs on one event loop."""
 
-    def __init__(self, config: Config, trusted: TrustList, local: Local) -> None:
+    def __init__(self, config: Config, trusted: File, local: Local) -> None:
         spec = config.spec
         self._config = config
         self._loop = asyncio.get_running_loop()
@@ -63,7 +63,11 @@ class Daemon:
         opened = self._journal.open()
         if opened.why:
             log.error("journal", why=opened.why, aside=str(opened.aside or ""))
-        self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version())
+        try:
+            self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version())
+        except BadDocument:
+            self._journal.close()
+            raise
         self._links = {bus.id: Link(bus, self.feed, config.file.parent) for bus in spec.bus}
         self._mqtt = Mqtt(spec.mqtt, config.file.parent, config.id, wire.subscriptions(config.area, config.id),
                           wire.echo_topic(config.id), self._gateway.will, self.feed)
@@ -193,27 +197,30 @@ def program_version() -> str:
         return "0.1.0+source"
 
 
-def load(path: Path, settings: list[str]) -> tuple[Config, TrustList]:
-    """A gateway's config and trust list; every problem of both at once."""
+def load(path: Path, settings: list[str]) -> tuple[Config, File, list[Problem]]:
+    """A gateway's config, its trust list as it stands in the file, and what is wrong with that by the pinned roots.
+
+    BadDocument tells every problem of both when the config has any. A journal may know better than the file.
+    """
     data = config.read(path, settings)
-    problems: list[Problem] = []
-    checked = trusted = None
+    named, deployment = config.text_at(data, "trust", "list"), config.text_at(data, "gateway", "deployment")
+    file: File = ()
+    wrong: list[Problem] = []
+    if named is not None:
+        try:
+            file = admission.load(path.parent / named, roots.pinned(data), deployment)
+        except BadDocument as bad:
+            wrong = [*bad.problems]
     try:
         checked = config.load(path, settings)
     except BadDocument as bad:
-        problems += bad.problems
-    named, deployment = config.text_at(data, "trust", "list"), config.text_at(data, "gateway", "deployment")
-    if named is not None:
+        raise BadDocument([*bad.problems, *wrong]) from None
+    if wrong:
         try:
-            trusted = trust.load(path.parent / named)
-        except BadDocument as bad:
-            problems += bad.problems
-    if trusted is not None and deployment not in (None, trusted.deployment):
-        problems.append(Problem(str(path), "gateway.deployment", deployment,
-                                f"the trust list {named} is {trusted.deployment}'s; one of them is wrong"))
-    if checked is None or trusted is None or problems:
-        raise BadDocument(problems)
-    return checked, trusted
+            file = admission.load(checked.path(checked.spec.trust.list), None, None)
+        except BadDocument:
+            file = wrong
+    return checked, file, wrong
 
 
 def broker_files(checked: Config) -> list[Problem]:
@@ -242,9 +249,9 @@ def _check(args: argparse.Namespace) -> int:
     wrong = 0
     for path in args.file:
         try:
-            checked, _ = load(path, args.settings)
-            if wrong_files := broker_files(checked):
-                raise BadDocument(wrong_files)
+            checked, _, wrong_list = load(path, args.settings)
+            if problems := wrong_list + broker_files(checked):
+                raise BadDocument(problems)
         except BadDocument as bad:
             print(bad, file=sys.stderr)
             wrong += 1
@@ -257,7 +264,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
-        checked, trusted = load(args.file, args.settings)
+        checked, trusted, _ = load(args.file, args.settings)
     except BadDocument as bad:
         print(bad, file=sys.stderr)
         return 2
@@ -274,7 +281,11 @@ def _run(args: argparse.Namespace) -> int:
             await local.open()
         except OSError as error:
             raise NoDoor(str(error)) from error
-        daemon = Daemon(checked, trusted, local)
+        try:
+            daemon = Daemon(checked, trusted, local)
+        except BadDocument:
+            await local.close()
+            raise
         await daemon.run()
 
     try:
@@ -282,6 +293,9 @@ def _run(args: argparse.Namespace) -> int:
     except NoDoor as error:
         print(f"{args.file}: local.socket: {error}", file=sys.stderr)
         return 1
+    except BadDocument as bad:
+        print(bad, file=sys.stderr)
+        return 2
     except Exception:
         # One record of the log, whole; journald would cut the interpreter's own into lines.
         log.crash()

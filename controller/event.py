@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.chain import Head
 from controller.signal import Timeline
+from controller.signers import TrustList
 from controller.wire import Event, Evidence, Mode, Receipt, Stage
 from firmware_bridge.reading import Value
 
@@ -143,6 +144,13 @@ class Changed:
     mode: Mode | None = None
     points: Mapping[str, Value | None] | None = None
     bad: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Another trust list rules from now on."""
+
+    trust: TrustList
 
 
 # Journal.

@@ -40,15 +40,17 @@ from controller.event import (
     SayAgain,
     Stop,
     Trust,
+    Trusted,
     Turned,
 )
 from controller.everyone import Everyone
 from controller.lockout import Lockout
 from controller.orders import Orders
 from controller.session import Session
+from controller.signers import TrustList
 from controller.siren import Siren
 from controller.site import Target
-from controller.trust import TrustList
+from controller.succession import File, Succession
 from controller.wire import Birth, DeviceCard, SirenCard
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
@@ -81,6 +83,8 @@ TO_ORDERS = frozenset({"order", "stop", "activate", "growl", "quiet-test"})
 """What a technician asks that does something; the rest are looks."""
 TO_LOCKOUT = frozenset({"tag", "untag"})
 """... and what he locks out, or frees again."""
+TO_SUCCESSION = "trust"
+"""... and the trust list that he brings."""
 
 Effect = Send | Reopen | Append | Publish
 
@@ -93,10 +97,15 @@ class _Machine(Protocol):
 
 
 class Gateway:
-    """One gateway. `records` is what its journal holds; `session` names this run of the process."""
+    """One gateway. `records` is what its journal holds; `session` names this run of the process.
 
-    def __init__(self, config: Config, trust: TrustList, records: Sequence[Record], session: str, version: str) -> None:
+    `file` is the trust list that gateway.toml names; BadDocument when neither it nor one in `records` may rule.
+    """
+
+    def __init__(self, config: Config, file: File, records: Sequence[Record], session: str, version: str) -> None:
         spec = config.spec
+        self.succession = Succession(spec.gateway.deployment, spec.trust.pinned, file, records)
+        trust = self.succession.ruling.list
         self.config = config
         self.buses: dict[str, Bus] = {}
         for bus in spec.bus:
@@ -153,6 +162,7 @@ class Gateway:
         yield from self.devices.values()
         yield from self.sirens.values()
         yield self.lockout
+        yield self.succession
         yield self.orders
         yield self.session
 
@@ -224,10 +234,17 @@ class Gateway:
                 case Ask(client, _, _, verb, args) as what:
                     if verb in TO_ORDERS | TO_LOCKOUT:
                         tell(self.orders if verb in TO_ORDERS else self.lockout, what)
+                    elif verb == TO_SUCCESSION:
+                        tell(self.succession, what)
                     else:
                         work.extend(self._desk(now_us, client, verb, args))
                 case Arrived(topic) as what:
-                    tell(self.session if topic.endswith("/again") else self.orders, what)
+                    leaf = topic.rpartition("/")[2]
+                    hearers_of: dict[str, _Machine] = {"again": self.session, "trust": self.succession}
+                    tell(hearers_of.get(leaf, self.orders), what)
+                case Trusted() as what:
+                    tell(self.orders, what)
+                    tell(self.session, what)
                 case Gone(client) as what:
                     self._watchers.discard(client)
                     self._recorders.pop(client, None)

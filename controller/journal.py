@@ -7,7 +7,7 @@ A file that is no database any more is put aside, and a new one begun.
 
 It refuses to know what a record means, but for two things: the kinds that grow with every message (KINDS_MANY) are
 read back apart from all others, so that a flood of events cannot push an order out of sight; and the newest record of
-KIND_BESIDE is kept a second time in a file of its own (`beside.py`), and is on the disk only when both are.
+each of KINDS_BESIDE is kept a second time in a file of its own (`beside.py`), and is on the disk only when both are.
 Cutting off the newest rows cannot be seen from the file alone; `head` is what to compare it with.
 """
 
@@ -30,8 +30,8 @@ GROUP = 256
 """Records in one commit: more would hold the first ones up, fewer would waste an fsync."""
 WAITING_LIMIT = 5_000
 """Records that wait for the disk; beyond it appends are refused at once."""
-RECORD_LIMIT = 64 * 1024
-"""Bytes of one record."""
+RECORD_LIMIT = 640 * 1024
+"""Bytes of one record: a trust list of 512 keys. All others are small."""
 LOAD_MANY = 30_000
 """Newest receipts, events and delivery marks that start-up reads: three times what the outbox holds."""
 LOAD_OTHERS = 20_000
@@ -50,8 +50,8 @@ BUSY_S = 1.0
 """How long a commit waits for a reader in another process."""
 
 KINDS_MANY = ("receipt", "event", "delivered", "omitted")
-KIND_BESIDE = "lock"
-"""... and the file's copy is given back behind all records, as `lock-beside`."""
+KINDS_BESIDE = {"lock": ".locks", "trust": ".trust"}
+"""... and the ending of its file; the file's copy is given back behind all records, as `lock-beside`."""
 
 _SCHEMA = """
 BEGIN IMMEDIATE;
@@ -103,11 +103,12 @@ class Journal:
     def open(self) -> Opened:
         """Open or create the file, read what start-up needs, start the writer. What is wrong is in the answer."""
         opened = self._open(reading=True)
-        body, wrong = beside.read(beside.place(self._path))
-        if body is not None:
-            self._records.append(Record(f"{KIND_BESIDE}-beside", body))
-        if wrong:
-            opened = Opened("; ".join(part for part in (opened.why, wrong) if part), opened.aside)
+        for kind, ending in KINDS_BESIDE.items():
+            body, wrong = beside.read(beside.place(self._path, ending))
+            if body is not None:
+                self._records.append(Record(f"{kind}-beside", body))
+            if wrong:
+                opened = Opened("; ".join(part for part in (opened.why, wrong) if part), opened.aside)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
         return opened
@@ -157,7 +158,7 @@ class Journal:
                 why = self._commit(wishes)
                 lost = self._keep_beside(wishes)
                 for wish in wishes:
-                    wish.on_done((why or lost) if wish.kind == KIND_BESIDE else why)
+                    wish.on_done(why or lost.get(wish.kind))
                 self._prune()
         self._drop()
 
@@ -185,10 +186,11 @@ class Journal:
         self._head = head
         return None
 
-    def _keep_beside(self, wishes: list[_Wish]) -> str | None:
-        """Whatever the journal itself said: the file has to hold where it does not."""
-        newest = next((wish.body for wish in reversed(wishes) if wish.kind == KIND_BESIDE), None)
-        return None if newest is None else beside.write(beside.place(self._path), newest)
+    def _keep_beside(self, wishes: list[_Wish]) -> dict[str, str | None]:
+        """Whatever the journal itself said: the file has to hold where it does not. By kind, why it does not."""
+        newest = {wish.kind: wish.body for wish in wishes if wish.kind in KINDS_BESIDE}
+        return {kind: beside.write(beside.place(self._path, KINDS_BESIDE[kind]), body)
+                for kind, body in newest.items()}
 
     def _prune(self) -> None:
         """Remove some of the rows that are too old or too many; the anchor keeps the hash the chain goes on from."""

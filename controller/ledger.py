@@ -76,6 +76,10 @@ class Accept(Message):
     rank: Rank
     by: str
     persons: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    """Those that signed it; none for what was asked for at the cabinet."""
+    area: str = ""
+    """What it was ordered for, where it was signed."""
     door: Literal["mqtt", "local"]
     at: Instant
     issued_wall_us: int
@@ -126,6 +130,11 @@ class Part:
     """A stop's part: the activations whose end it waits for."""
     trouble: str = ""
     """A stop's part: why one of them did not end well."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun."""
+        return not self.started and self.state in (State.CUT, State.WAITING, State.GIVEN)
 
     def step(self, kind: Kind) -> None:
         self.state = TABLE[self.state, kind]
@@ -192,6 +201,11 @@ class Ledger:
     def open(self) -> list[Entry]:
         """Orders with a siren whose last word is not said, oldest first."""
         return list(self._open.values())
+
+    def warns(self, wall_us: int) -> bool:
+        """Whether something live sounds or is about to."""
+        return any(e.accept.mode is Mode.LIVE and e.accept.action is Action.SOUND and e.accept.start_wall_us <= wall_us
+                   for e in self._open.values())
 
     def parts_on(self, siren: str) -> Iterator[tuple[Entry, Part]]:
         """What sounds, is armed or waits on a siren. Stops are not counted."""

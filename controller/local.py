@@ -21,8 +21,8 @@ from controller import wire
 from controller.event import Ask, Gone
 from firmware_bridge.errors import Malformed
 
-LINE_LIMIT = 64 * 1024
-"""Bytes of a question: a signed order is at most 16 KiB, in JSON text at most twice that."""
+LINE_LIMIT = 640 * 1024
+"""Bytes of a question: a trust list of 512 keys, as JSON text."""
 CLIENTS_LIMIT = 16
 """Technicians at one cabinet, and their forgotten terminals."""
 UNREAD_LIMIT = 256 * 1024

@@ -32,16 +32,20 @@ from controller.event import (
     Say,
     SayAgain,
     Stop,
+    Trusted,
 )
 from controller.intake import Intake, Refusal
 from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
+from controller.pulse import Pulse
 from controller.restart import GoesOn, Over, Waits, fate
 from controller.signal import Signals
+from controller.signers import TrustList
 from controller.site import Declined, Site, Target
 from controller.stopping import plan
-from controller.trust import Reason, Rejected, TrustList, Unverified
+from controller.trust import Reason, Rejected, Unverified
 from controller.wall import Wall
 from controller.wire import Action, Mode, Stage
+from controller.withdrawal import withdrawn
 from firmware_bridge.machine import MS, S, Woken, earliest
 
 LIVE_PATIENCE_US = 200 * MS
@@ -50,12 +54,10 @@ DRILL_PATIENCE_US = 5 * S
 """A drill waits so long: a card that erases a block may take a second, and nobody is warned by a drill."""
 STOP_PATIENCE_US = 90 * S
 """A siren that is not off by then will not be: a motor runs down in 60 s."""
-ALIVE_US = 20 * S
-"""While something live sounds, the journal is told so often that we are here: what an outage is counted from."""
 
 NO_JOURNAL, NO_TIME = "NO-JOURNAL", "NO-TIME"
 
-OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Woken
+OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Woken
 OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish
 
 
@@ -76,13 +78,13 @@ class Orders:
         """Orders whose record is on the way to the disk, and stops whose sirens are not yet off."""
         self._token = 0
         self._modes: set[str] = set()
-        self._alive_us: int | None = None
+        self._pulse = Pulse()
         self._now_us = 0
         self._out: list[OrdersEffect] = []
 
     @property
     def deadline(self) -> int | None:
-        return earliest(self._intake.deadline, self._alive_us, *(e.until_us for e in self._waiting.values()))
+        return earliest(self._intake.deadline, self._pulse.deadline, *(e.until_us for e in self._waiting.values()))
 
     def restore(self, records: Iterable[Record]) -> None:
         """Take up what the journal holds, before the first event. What is open goes on when the clock is known."""
@@ -97,6 +99,7 @@ class Orders:
         if self._born_us is None:
             self._born_us = now_us
             self._stop_again()
+            self._withdraw()
         match event:
             case Arrived():
                 self._arrived(event)
@@ -114,6 +117,9 @@ class Orders:
             case Clock():
                 self._wall.take(event)
                 self._resume()
+            case Trusted(trust):
+                self.trust = trust
+                self._withdraw()
             case Woken():
                 pass
         for order, whose in self._intake.take(now_us):
@@ -156,13 +162,9 @@ class Orders:
     def _refuse(self, refusal: Refusal, client: int | None) -> None:
         """Refuse what is not believed (yet): nothing is remembered by its id, so a false copy blocks no true order."""
         order, reason = refusal.order, refusal.reason
-        self._out.append(Notice("order-refused", order or "",
-                                f"{reason}: {refusal.detail}" if refusal.detail else str(reason)))
+        self._out += answers.refused(order, reason, refusal.detail, client)
         if reason is Reason.NO_TIME:
             self._degraded(NO_TIME, True, "the clock is not to be believed")
-        if client is not None:
-            self._out.append(answers.line(client, True, order=order, stage=Stage.REJECTED, reason=reason,
-                                          text=refusal.detail))
         if order is None or not refusal.answer:
             return
         if self._intake.answered(order):
@@ -344,12 +346,18 @@ class Orders:
                 self._end(entry, part.siren, Stage.FINISHED, "restarted")
         self._cut = [e for e in self._cut if e.open]
 
+    def _withdraw(self) -> None:
+        """What waits for its time and is not carried by the trust list any more is taken back."""
+        for one in list(withdrawn(self._ledger, self.trust, self._wall.us)):
+            self._out += one.told
+            for part in one.parts:
+                self._end(one.entry, part.siren, Stage.STOPPED, Reason.KEY_WITHDRAWN)
+
     # The local door.
 
     def _asked(self, event: Ask) -> None:
         if event.verb == "order":
-            text = str(event.args.get("text") or "?")
-            self._arrived(Arrived("", text.encode(errors="replace"), client=event.client))
+            self._arrived(Arrived("", str(event.args.get("text") or "?").encode(errors="replace"), client=event.client))
         if event.verb not in ("stop", "activate", "growl", "quiet-test"):
             return
         accept = self._site.asked(event, self._wall.text, self._wall.us)
@@ -360,9 +368,7 @@ class Orders:
         if isinstance(accept, Accept) and not self._ledger.make_room(False, self._wall.us):
             accept = Declined(Reason.BUSY, "")
         if isinstance(accept, Declined):
-            self._out.append(Notice("local-refused", event.user, f"{event.verb}: {accept.reason}"))
-            self._out.append(answers.line(event.client, True, stage=Stage.REJECTED, siren=event.args.get("siren"),
-                                          reason=accept.reason, text=accept.text))
+            self._out += answers.declined(event, accept.reason, accept.text)
             return
         self._out.append(Notice("local-" + event.verb, accept.sirens[0], accept.by))
         self._accept(accept, event.client)
@@ -403,20 +409,14 @@ class Orders:
                         self._end(entry, part.siren, Stage.FAILED, "the siren did not say that it is off")
             else:
                 self._go_without_disk(entry)
-        if self._alive_us is not None and self._alive_us <= self._now_us:
+        if self._pulse.beats(self._now_us):
             self._token += 1
             self._out.append(Append(self._token, Record("alive", {"at": self._wall.text})))
-            self._alive_us = None
             self._watch()
 
     def _watch(self) -> None:
         """While something live sounds or is about to, the journal shall know when we were last here."""
-        live = any(e.accept.mode is Mode.LIVE and e.accept.action is Action.SOUND
-                   and e.accept.start_wall_us <= self._wall.us for e in self._ledger.open())
-        if not live:
-            self._alive_us = None
-        elif self._alive_us is None:
-            self._alive_us = self._now_us + ALIVE_US
+        self._pulse.watch(self._now_us, self._ledger.warns(self._wall.us))
 
     def _degraded(self, mode: str, on: bool, why: str = "") -> None:
         if (mode in self._modes) != on:

@@ -33,6 +33,7 @@ from controller.event import (
     Record,
     Say,
     SayAgain,
+    Trusted,
 )
 from controller.notices import Notices
 from controller.outbox import LINES_LIMIT, Line, Outbox, Stand
@@ -76,7 +77,7 @@ TABLE = {(Phase.OFFLINE, BrokerUp): Phase.ONLINE, (Phase.ONLINE, BrokerUp): Phas
          (Phase.ONLINE, BrokerDown): Phase.OFFLINE, (Phase.OFFLINE, BrokerDown): Phase.OFFLINE}
 
 SessionEvent = (BrokerUp | BrokerDown | Confirmed | Durable | AppendFailed | Say | SayAgain | Notice | Changed
-                | Degraded | Clock | Beat | Arrived | Head | Woken)
+                | Degraded | Clock | Beat | Arrived | Head | Trusted | Woken)
 SessionEffect = Append | Publish
 
 
@@ -209,6 +210,10 @@ class Session:
                 self._buses = {id: dict(figures) for id, figures in buses.items()}
             case Arrived(_, payload, _, _):
                 self._asked_again(payload)
+            case Trusted(trust):
+                self._birth = self._birth.model_copy(update={"trust_version": trust.version})
+                if self._phase is Phase.ONLINE:
+                    self._tell_birth(out)
             case Woken():
                 pass
         self._due(out)
@@ -310,9 +315,12 @@ class Session:
     def _introduce(self, out: list[SessionEffect]) -> None:
         """A new connection, perhaps to a broker that remembers nothing."""
         self._tell_status(out)
+        self._tell_birth(out)
+        self._panel.forget_told()
+
+    def _tell_birth(self, out: list[SessionEffect]) -> None:
         birth = self._birth.model_copy(update={"at": self._instant()})
         out.append(Publish(f"{self._root}/birth", birth.encode(), retain=True))
-        self._panel.forget_told()
 
     def _tell_status(self, out: list[SessionEffect]) -> None:
         """Status and health, which beat together."""

@@ -74,7 +74,8 @@ class Site:
         persons = tuple(sorted(signed.persons))
         return Accept(
             order=body.id, digest=order.digest, action=body.action, mode=body.mode, rank=self._rank(body),
-            by=", ".join(persons), persons=persons, door="local" if local else "mqtt", at=at,
+            by=", ".join(persons), persons=persons, keys=order.kids, area=body.area,
+            door="local" if local else "mqtt", at=at,
             issued_wall_us=order.issued_us, expires_wall_us=order.expires_us,
             start_wall_us=wall_us if order.start_us is None else order.start_us,
             scheduled=order.start_us is not None, limit_us=self._limit_us(body),

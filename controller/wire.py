@@ -335,6 +335,11 @@ def gateway_topic(gateway: str, stop: bool) -> str:
     return f"{ROOT}/g/{gateway}/{'stop' if stop else 'order'}"
 
 
+def trust_topic(area: str | None, gateway: str | None = None) -> str:
+    """Where the trust list is published, for an area or for one gateway. It may be retained: it is no act."""
+    return f"{ROOT}/g/{gateway}/trust" if area is None else f"{ROOT}/o/{area}/trust"
+
+
 def again_topic(gateway: str) -> str:
     """Where the hub asks a gateway for sequence numbers it has not seen (`Again`)."""
     return f"{ROOT}/g/{gateway}/again"
@@ -351,7 +356,7 @@ def hub_topic(hub: str, what: Literal["submit", "taken"]) -> str:
 
 
 def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
-    """The exact filters of a gateway: itself and its five ancestors, stop before order; then the hub's `again`."""
+    """The exact filters of a gateway: itself and its five ancestors, stop before order; the hub's `again`; trust."""
     levels = area.split("/")
     areas = ["/".join(levels[: n + 1]) for n in range(len(levels))]
     orders = (
@@ -359,7 +364,7 @@ def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
         for stop in (True, False)
         for topic in (gateway_topic(gateway, stop), *(order_topic(a, stop) for a in areas))
     )
-    return (*orders, again_topic(gateway))
+    return (*orders, again_topic(gateway), trust_topic(None, gateway), *(trust_topic(a) for a in areas))
 
 
 # Bytes.

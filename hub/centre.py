@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from controller import trust, wire
 from controller.signal import PROGRAMME_LIMIT_S, Signals
-from controller.trust import Reason, Rejected, TrustList
+from controller.signers import TrustList
+from controller.trust import Reason, Rejected
 from controller.wire import Action, OrderBody, Receipt, Status
 from firmware_bridge.machine import S, Woken, earliest
 from hub.dispatch import Dispatch

@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 
-from controller import broker, signal, trust
+from controller import admission, broker, roots, signal
+from controller.admission import SignedList
 from controller.broker import MqttSection
+from controller.roots import DEMO_ROOT, TrustSection, demo_roots
 from controller.signal import Signals
-from controller.trust import TrustList
+from controller.signers import TrustList
 from controller.wire import Area, Code
 from firmware_bridge import document
 from firmware_bridge.document import Document
@@ -41,10 +43,6 @@ class HubSection(Document):
 
 class SignalFiles(Document):
     files: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class TrustSection(Document):
-    list: str
 
 
 class OperatorSection(Document):
@@ -81,7 +79,11 @@ class Config:
     file: Path
     spec: HubFile
     signals: Signals
-    trusted: TrustList
+    listed: SignedList
+
+    @property
+    def trusted(self) -> TrustList:
+        return self.listed.list
 
     @property
     def zone(self) -> ZoneInfo:
@@ -103,7 +105,7 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
     problems: list[Problem] = []
     spec: HubFile | None = None
     signals: Signals | None = None
-    trusted: TrustList | None = None
+    trusted: SignedList | None = None
     try:
         spec = document.check(HubFile, data, file)
     except BadDocument as bad:
@@ -118,14 +120,16 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
     named = _at(data, "trust", "list")
     if isinstance(named, str):
         try:
-            trusted = trust.load(path.parent / named)
+            deployment = _at(data, "hub", "deployment")
+            trusted = admission.load(path.parent / named, roots.pinned(data),
+                                     deployment if isinstance(deployment, str) else None)
         except BadDocument as bad:
             problems.extend(bad.problems)
     if spec is not None:
         problems.extend(broker.contradictions(spec.mqtt, file))
-    if spec and trusted and spec.hub.deployment != trusted.deployment:
-        problems.append(Problem(file, "hub.deployment", spec.hub.deployment,
-                                f"the trust list {spec.trust.list} is {trusted.deployment}'s; one of them is wrong"))
+    if spec is not None:
+        problems.extend(Problem(file, "trust.roots", x, DEMO_ROOT)
+                        for x in demo_roots(spec.trust.roots, spec.hub.deployment))
     if problems or spec is None or signals is None or trusted is None:
         raise BadDocument(problems)
     return Config(path, spec, signals, trusted)

@@ -1,7 +1,8 @@
-"""An operator's key, and the signing of orders with it. Runs where the operator is, never in the resident hub.
+"""A person's key, and signing with it: an operator's signs orders, a root's signs trust lists, and neither the other.
 
-A key is a JWK file (RFC 8037, Ed25519); its name (`kid`) is its RFC 7638 thumbprint. Signing takes the exact bytes
-of the order once, so that several persons sign the same thing: in one run, or one after the other on a file.
+Runs where that person is, never in the resident hub. A key is a JWK file (RFC 8037, Ed25519); its name (`kid`) is its
+RFC 7638 thumbprint. Signing takes the exact bytes once, so that several persons sign the same thing: in one run, or
+one after the other on a file.
 """
 
 import base64
@@ -12,18 +13,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
-from controller import trust, wire
+from controller import envelope, trust, wire
+from controller.admission import MAX_LIST_BYTES, MAX_LIST_SIGNATURES
+from controller.envelope import ALGORITHM, Envelope
 from controller.wire import OrderBody
 from firmware_bridge import document
 from firmware_bridge.errors import BadDocument, Malformed, Problem
 
-ALGORITHM = "Ed25519"
+ROOT = "root"
+"""The `use` of a root's key; an operator's has none."""
 
 
-def new_key(person: str) -> dict[str, str]:
+def new_key(person: str, root: bool = False) -> dict[str, str]:
     """A fresh private key of `person` as a JWK. Its file is as secret as the siren is loud."""
     jwk = OKPKey.generate_key("Ed25519").as_dict(private=True)
-    return {"kty": "OKP", "crv": "Ed25519", "kid": trust.thumbprint(str(jwk["x"])), "person": person,
+    use = {"use": ROOT} if root else {}
+    return {"kty": "OKP", "crv": "Ed25519", **use, "kid": envelope.thumbprint(str(jwk["x"])), "person": person,
             "x": str(jwk["x"]), "d": str(jwk["d"])}
 
 
@@ -32,8 +37,8 @@ def public(key: dict[str, str]) -> dict[str, str]:
     return {"kty": key["kty"], "crv": key["crv"], "x": key["x"]}
 
 
-def load_key(path: Path) -> dict[str, str]:
-    """The private key in `path`, or BadDocument."""
+def load_key(path: Path, root: bool = False) -> dict[str, str]:
+    """The private key in `path`, an operator's or a root's, or BadDocument."""
     file = str(path)
     try:
         data = wire.load_json(document.read_text(path).encode())
@@ -51,7 +56,10 @@ def load_key(path: Path) -> dict[str, str]:
     ]
     if problems:
         raise BadDocument(problems)
-    if data["kid"] != trust.thumbprint(data["x"]):
+    if (data.get("use") == ROOT) != root:
+        wanted = "a root key (`siren-hub key new --root`)" if root else "an operator's key; a root signs no order"
+        raise BadDocument([Problem(file, "use", data.get("use"), f"name {wanted}")])
+    if data["kid"] != envelope.thumbprint(data["x"]):
         raise BadDocument([Problem(file, "kid", data["kid"], "not the thumbprint of x: the file was changed")])
     try:
         secret = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode(data["d"] + "="))
@@ -68,14 +76,29 @@ def sign(body: OrderBody, keys: list[dict[str, str]]) -> bytes:
     return _dump(_sign(body.encode(), keys))
 
 
+def sign_list(payload: bytes, keys: list[dict[str, str]]) -> bytes:
+    """A trust list as JWS General JSON with one signature of each root key."""
+    return _dump(_sign(payload, keys))
+
+
 def cosign(order: bytes, keys: list[dict[str, str]]) -> bytes:
     """An order that others have signed, with the signatures of `keys` added. Malformed when it is none."""
     try:
-        envelope = trust.peek(order).envelope
+        return _cosigned(trust.peek(order).envelope, keys)
     except trust.Rejected as rejected:
         raise Malformed(str(rejected)) from None
-    added = _sign(base64.urlsafe_b64decode(envelope["payload"] + "=="), keys)
-    return _dump({"payload": envelope["payload"], "signatures": [*envelope["signatures"], *added["signatures"]]})
+
+
+def cosign_list(signed: bytes, keys: list[dict[str, str]]) -> bytes:
+    """The same with a trust list. A root that has signed it already signs no second time."""
+    opened = envelope.opened(signed, MAX_LIST_BYTES, MAX_LIST_SIGNATURES)
+    return _cosigned(opened, [k for k in keys if k["kid"] not in opened.kids])
+
+
+def _cosigned(opened: Envelope, keys: list[dict[str, str]]) -> bytes:
+    members = opened.members
+    added = _sign(opened.payload, keys)["signatures"] if keys else []
+    return _dump({"payload": members["payload"], "signatures": [*members["signatures"], *added]})
 
 
 def _sign(payload: bytes, keys: list[dict[str, str]]) -> jws.GeneralJSONSerialization:

@@ -16,7 +16,7 @@ from controller import wire
 from controller.config import Config
 from controller.event import Append, Arrived, BrokerUp, Clock, Confirmed, Durable, Publish, Record, Trust
 from controller.gateway import Gateway
-from controller.trust import TrustList
+from controller.succession import File
 from controller.wire import Receipt
 from firmware_bridge.event import LinkDown, LinkUp, Received, Reopen, Send
 from firmware_bridge.machine import MS, S, Woken
@@ -54,7 +54,7 @@ class Station:
 class World:
     """A site and the gateways that drive it. `now_us` is monotonic; the wall clock begins at WALL_US."""
 
-    def __init__(self, plan: Plan, configs: list[Config], trust: TrustList) -> None:
+    def __init__(self, plan: Plan, configs: list[Config], trust: File) -> None:
         self.now_us = 10 * S
         self.wall_offset_us = WALL_US - self.now_us
         self.field = Field(plan, Random)

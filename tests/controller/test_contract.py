@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from controller import wire
+from controller.admission import MAX_LIST_BYTES, MAX_LIST_SIGNATURES
 from controller.event import Beat, BrokerUp, Changed, Durable, Notice, Publish, Say
 from controller.outbox import LINES_LIMIT, WINDOW
 from controller.session import BEAT_US, Session
@@ -72,8 +73,8 @@ def test_the_api_names_what_a_gateway_hears() -> None:
     heard = {address(o) for o in API["operations"].values() if o["action"] == "receive"}
     assert heard <= set(wire.subscriptions(AREA, GW))
     wider = {t for t in wire.subscriptions(AREA, GW) if t not in heard}
-    assert all(re.fullmatch(r"siren/1/o/32(/\d+){0,3}/(order|stop)", t) for t in wider)
-    assert len(wider) == 8
+    assert all(re.fullmatch(r"siren/1/o/32(/\d+){0,3}/(order|stop|trust)", t) for t in wider)
+    assert len(wider) == 12
 
 
 def test_the_prose_names_every_topic_and_how_it_is_sent() -> None:
@@ -85,7 +86,7 @@ def test_the_prose_names_every_topic_and_how_it_is_sent() -> None:
         assert (int(qos), retained.startswith("yes")) == (p.qos, p.retain), topic
     assert {r.replace("{area}", AREA).replace("{gw}", GW) for r in rows} == {
         wire.order_topic(AREA, False), wire.gateway_topic(GW, False), wire.again_topic(GW), "siren/1/g/{client}/echo",
-        "siren/1/h/{hub}/submit"}
+        wire.trust_topic(AREA), wire.trust_topic(None, GW), "siren/1/h/{hub}/submit"}
 
 
 def test_the_figures_in_the_prose_are_the_codes() -> None:
@@ -93,6 +94,7 @@ def test_the_figures_in_the_prose_are_the_codes() -> None:
     assert f"up to {WINDOW} messages" in PROSE
     assert f"every {BEAT_US // S} s" in PROSE
     assert f"At most {wire.MAX_ORDER_BYTES // 1024} KiB" in PROSE
+    assert f"up to {MAX_LIST_SIGNATURES} signatures, of root keys, and at most {MAX_LIST_BYTES // 1024} KiB" in PROSE
 
 
 def test_examples_have_nothing_that_the_session_would_not_write() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import config, trust, wire
+from controller import admission, config, wire
 from controller.config import Config
 from controller.wire import Action, Mode, OrderBody, Sound
 from firmware_bridge.errors import BadDocument
@@ -18,7 +18,7 @@ from simulators.world import World
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo"
-TRUST = trust.load(DEMO / "trust.json")
+TRUST = admission.load(DEMO / "trust.json", None, "demo")
 KEY = keys.load_key(DEMO / "keys" / "operator-1.jwk")
 
 GATEWAY = f"""
@@ -36,6 +36,12 @@ host = "127.0.0.1"
 socket = "door.sock"
 [trust]
 list = "{DEMO}/trust.json"
+roots = [
+    "vjrv11EsyfNSifK_aEpzFk0497QvcuzFS08Lczbpal4",
+    "TvBg6hB9AlhaP5SxiXiO35921gCR2BtxRderXjTA_s0",
+    "imDCw2fnxeqkQHEfzv9DxJu9gbub-b9jA9mXNTHDloo",
+]
+threshold = 2
 [profiles]
 folder = "profiles"
 [signals]

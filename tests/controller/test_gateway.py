@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import config, trust, wire
+from controller import admission, config, wire
 from controller.event import Ask, Clock, Publish, Trust
 from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage
 from firmware_bridge.machine import S
@@ -17,7 +17,7 @@ from simulators.world import Station, World
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo"
 CONFIGS = [config.load(DEMO / name) for name in ("gateway.toml", "gateway-2.toml", "gateway-3.toml")]
-TRUST = trust.load(DEMO / "trust.json")
+TRUST = admission.load(DEMO / "trust.json", None, "demo")
 KEYS = {name: keys.load_key(DEMO / "keys" / f"{name}.jwk") for name in ("operator-1", "operator-2", "commander")}
 SIRENS = {s.id: (c, s) for c in CONFIGS for s in c.spec.siren}
 DEAD = "s-203"

@@ -361,7 +361,7 @@ def test_a_flood_of_events_does_not_push_an_order_out_of_sight(disk: Disk, monke
 
 
 def test_too_much_is_refused_at_once(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "more than" in str(disk.write(Record("event", {"x": "y" * 70_000}))[0])
+    assert "more than" in str(disk.write(Record("event", {"x": "y" * 700_000}))[0])
     monkeypatch.setattr(journal_module, "WAITING_LIMIT", 0)
     assert "wait for the disk" in str(disk.write(record(1))[0])
     disk.journal.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import local
+from controller import local, wire
 from controller.event import Ask, Gone
 from controller.local import CLIENTS_LIMIT, LINE_LIMIT, Local
 
@@ -166,4 +166,4 @@ async def test_closing_hangs_up_on_everybody(house: House) -> None:
     writer.close()
     await house.until(lambda h: h.gone() == 1)
     assert not house.path.exists()
-    assert local.UNREAD_LIMIT >= 2 * LINE_LIMIT
+    assert local.UNREAD_LIMIT >= 4 * wire.MAX_ORDER_BYTES

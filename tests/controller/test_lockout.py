@@ -490,18 +490,18 @@ def test_the_newest_book_stands_beside_the_journal_and_outlives_it(tmp_path: Pat
 
 def test_a_file_that_was_altered_is_named_and_the_journal_decides(tmp_path: Path) -> None:
     place = tmp_path / "gw.db"
-    assert beside.write(beside.place(place), '{"v": 1}') is None
-    assert beside.read(beside.place(place)) == ({"v": 1}, "")
-    for wrong in (b"", b"\0" * 100, b"\xff\xfe", beside.place(place).read_bytes().replace(b"1}", b"2}")):
-        beside.place(place).write_bytes(wrong)
-        found, why = beside.read(beside.place(place))
+    assert beside.write(beside.place(place, ".locks"), '{"v": 1}') is None
+    assert beside.read(beside.place(place, ".locks")) == ({"v": 1}, "")
+    for wrong in (b"", b"\0" * 100, b"\xff\xfe", beside.place(place, ".locks").read_bytes().replace(b"1}", b"2}")):
+        beside.place(place, ".locks").write_bytes(wrong)
+        found, why = beside.read(beside.place(place, ".locks"))
         assert found is None
-        assert str(beside.place(place)) in why
+        assert str(beside.place(place, ".locks")) in why
 
 
 def test_a_file_that_cannot_be_written_is_an_answer(tmp_path: Path) -> None:
     place = tmp_path / "gw.db"
-    beside.place(place).mkdir()
+    beside.place(place, ".locks").mkdir()
     journal = Journal(place)
     assert "locks" in journal.open().why
     said: list[str | None] = []

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from controller import config, trust, wire
+from controller import admission, config, wire
 from controller.ctl import growl
 from controller.event import Ask
 from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage, State
@@ -25,7 +25,7 @@ from simulators.world import World
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo"
-TRUST = trust.load(DEMO / "trust.json")
+TRUST = admission.load(DEMO / "trust.json", None, "demo")
 KEYS = {name: keys.load_key(DEMO / "keys" / f"{name}.jwk") for name in ("operator-1", "commander")}
 
 SITE = """
@@ -85,6 +85,12 @@ technicians = {{ pi = "Li Ming" }}
 
 [trust]
 list = "{demo}/trust.json"
+roots = [
+    "vjrv11EsyfNSifK_aEpzFk0497QvcuzFS08Lczbpal4",
+    "TvBg6hB9AlhaP5SxiXiO35921gCR2BtxRderXjTA_s0",
+    "imDCw2fnxeqkQHEfzv9DxJu9gbub-b9jA9mXNTHDloo",
+]
+threshold = 2
 
 [profiles]
 folder = "{profiles}"

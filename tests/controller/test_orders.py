@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller import ledger, signal, trust, wire
+from controller import admission, ledger, pulse, signal, wire
 from controller.event import (
     Activate,
     Append,
@@ -34,7 +34,7 @@ from controller.event import (
 )
 from controller.intake import ANSWERS, QUEUE_LIMIT, WINDOW_US
 from controller.ledger import Accept, Entry, Ledger, State
-from controller.orders import ALIVE_US, DRILL_PATIENCE_US, LIVE_PATIENCE_US, STOP_PATIENCE_US, Orders
+from controller.orders import DRILL_PATIENCE_US, LIVE_PATIENCE_US, STOP_PATIENCE_US, Orders
 from controller.site import Target
 from controller.trust import Reason
 from controller.wire import Evidence, Layer, Mode, OrderBody, Receipt, Stage
@@ -44,7 +44,7 @@ from hub import keys
 ROOT = Path(__file__).parents[2]
 LI, WANG, ZHANG = (
     keys.load_key(ROOT / f"configs/demo/keys/{n}.jwk") for n in ("operator-1", "operator-2", "commander"))
-TRUST = trust.load(ROOT / "configs/demo/trust.json")
+TRUST = admission.load(ROOT / "configs/demo/trust.json", None, "demo").list
 SIGNALS = signal.load([ROOT / f"configs/signals/{n}.toml" for n in ("national", "provinces", "henan", "demo")])
 HERE = "41/1/2/3/4"
 WALL = wire.to_wall_us("2026-09-18T02:00:00.000Z")
@@ -741,9 +741,9 @@ def test_a_restart_waits_for_a_believable_clock() -> None:
 
 def test_while_it_sounds_the_journal_is_told_that_we_are_here() -> None:
     desk = cut(live(), True)
-    assert desk.orders.deadline == desk.now + ALIVE_US
+    assert desk.orders.deadline == desk.now + pulse.EVERY_US
     for _ in range(5):
-        desk.do(Woken(), after_s=ALIVE_US / S)
+        desk.do(Woken(), after_s=pulse.EVERY_US / S)
     after = Desk(sirens=("s-1",), records=desk.records, wall_s=150)
     assert len(of(Activate, after.first)) == 1
 

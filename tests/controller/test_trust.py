@@ -10,8 +10,9 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import OctKey, OKPKey
 
-from controller import trust, wire
-from controller.trust import Reason, Rejected, TrustList
+from controller import admission, signers, trust, wire
+from controller.signers import TrustList
+from controller.trust import Reason, Rejected
 from controller.wire import Action, Mode, OrderBody
 from firmware_bridge.errors import BadDocument, Malformed
 from hub import keys
@@ -30,26 +31,27 @@ NARROW = keys.new_key("narrow")
 DRILLS = keys.new_key("drills")
 STOPS = keys.new_key("stops")
 OLD = keys.new_key("old")
+ROOTS = {"keys": [keys.new_key("root", root=True)["x"] for _ in range(3)], "threshold": 2}
 
 
 def signer(key: dict[str, str], role: str, **changes: Any) -> dict[str, Any]:
-    return {"person": key["person"], "key": keys.public(key), "roles": [role], "area": "41",
+    return {"person": key["person"], "key": keys.public(key), "roles": [role], "areas": ["41"],
             "actions": ["sound", "stop", "quiet-test"], "mode": "live",
             "not_before": "2026-01-01T00:00:00.000Z", "not_after": "2026-12-31T00:00:00.000Z"} | changes
 
 
 def trust_list(**extra: Any) -> dict[str, Any]:
-    return {"version": 3, "deployment": "test-net", "keys": {
+    return {"v": 1, "version": 3, "deployment": "test-net", "issued_at": AT, "roots": ROOTS, "keys": {
         LI["kid"]: signer(LI, "operator"), LI_SECOND["kid"]: signer(LI_SECOND, "commander"),
         WANG["kid"]: signer(WANG, "operator"), ZHANG["kid"]: signer(ZHANG, "commander"),
-        TEST["kid"]: signer(TEST, "tester"), NARROW["kid"]: signer(NARROW, "commander", area="41/01"),
+        TEST["kid"]: signer(TEST, "tester"), NARROW["kid"]: signer(NARROW, "commander", areas=["41/01"]),
         DRILLS["kid"]: signer(DRILLS, "commander", mode="drill"),
         STOPS["kid"]: signer(STOPS, "commander", actions=["stop"]),
         OLD["kid"]: signer(OLD, "commander", not_after="2026-02-01T00:00:00.000Z"),
     } | extra}
 
 
-TRUST = trust.parse(json.dumps(trust_list()), "trust.json")
+TRUST = signers.parse(json.dumps(trust_list()), "trust.json")
 
 
 def body(**changes: Any) -> OrderBody:
@@ -171,7 +173,7 @@ def test_one_key_under_two_names_is_one_signer() -> None:
     twice = trust_list(**{"other-name": signer(ZHANG, "operator", person="somebody else")})
     # Such a list is refused when it is read; and were it not, the key counts once.
     with pytest.raises(BadDocument, match="the same key as"):
-        trust.parse(json.dumps(twice), "trust.json")
+        signers.parse(json.dumps(twice), "trust.json")
     unchecked = TrustList.model_validate(twice)
     order = envelope((head(ZHANG), ZHANG), ({"alg": "Ed25519", "kid": "other-name"}, ZHANG))
     assert reason_of(dump(order), unchecked) is Reason.TOO_FEW_PERSONS
@@ -325,52 +327,7 @@ def test_no_mutation_of_a_signed_order_is_believed() -> None:
     assert counted > 3000
 
 
-# The trust list as a document.
-
-
-def test_the_demo_list_and_its_keys() -> None:
-    demo = trust.load(DEMO / "trust.json")
-    own = [keys.load_key(p) for p in sorted((DEMO / "keys").glob("*.jwk"))]
-    assert {k["kid"] for k in own} == set(demo.keys) == trust.DEMO_KEYS
-    assert trust.verify(keys.sign(body(deployment="demo"), own), demo, AT_US).persons == {k["person"] for k in own}
-
-
-def test_the_demo_keys_work_nowhere_else() -> None:
-    text = (DEMO / "trust.json").read_text().replace('"deployment": "demo"', '"deployment": "city"')
-    with pytest.raises(BadDocument) as bad:
-        trust.parse(text, "trust.json")
-    assert len(bad.value.problems) == 3
-    assert all("a demo key" in p.remedy for p in bad.value.problems)
-
-
-def test_every_problem_of_a_trust_list_is_told_at_once() -> None:
-    broken = trust_list(
-        private=signer(LI, "operator") | {"key": {**keys.public(LI), "d": LI["d"]}},
-        role=signer(keys.new_key("x"), "general"),
-        typo=signer(keys.new_key("y"), "operator") | {"areas": "41"},
-    )
-    with pytest.raises(BadDocument) as bad:
-        trust.parse(json.dumps(broken), "trust.json")
-    text = str(bad.value)
-    assert "keys.private.key.d" in text
-    assert LI["d"] not in text
-    assert "keys.role.roles" in text
-    assert "did you mean 'area'?" in text
-    dates = trust_list(dates=signer(keys.new_key("z"), "operator", not_after="2026-01-01T00:00:00.000Z",
-                                    not_before="2026-02-30T00:00:00.000Z"))
-    with pytest.raises(BadDocument, match=r"keys\.dates"):
-        trust.parse(json.dumps(dates), "trust.json")
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"version":1,"version":2}', "{}"])
-def test_a_trust_list_that_is_none(text: str) -> None:
-    with pytest.raises(BadDocument, match=r"trust\.json"):
-        trust.parse(text, "trust.json")
-
-
-def test_a_missing_trust_list_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(BadDocument, match="missing"):
-        trust.load(tmp_path / "none.json")
+# Keys and pages.
 
 
 @pytest.mark.parametrize(("change", "remedy"), [
@@ -386,6 +343,16 @@ def test_a_key_file_that_was_changed(tmp_path: Path, change: dict[str, Any], rem
         keys.load_key(path)
 
 
+def test_a_roots_key_signs_no_order_and_an_operators_no_list(tmp_path: Path) -> None:
+    root = keys.new_key("zhao", root=True)
+    for key, as_root in ((root, False), (LI, True)):
+        path = tmp_path / "key.jwk"
+        path.write_text(json.dumps(key))
+        assert keys.load_key(path, root=not as_root) == key
+        with pytest.raises(BadDocument, match=r"use = .*root key" if as_root else "use = 'root'.*operator"):
+            keys.load_key(path, root=as_root)
+
+
 def test_every_reason_is_explained_in_the_docs() -> None:
     text = (ROOT / "docs/orders.md").read_text(encoding="utf-8")
     assert [r for r in Reason if f"`{r}`" not in text] == []
@@ -399,4 +366,4 @@ def test_the_example_in_the_docs_is_an_order() -> None:
     made = json.loads(keys.sign(example, own))
     assert made["signatures"] == second["signatures"]
     assert made["payload"].startswith(second["payload"].removesuffix("..."))
-    trust.verify(dump(made), trust.load(DEMO / "trust.json"), AT_US)
+    trust.verify(dump(made), admission.load(DEMO / "trust.json", None, "demo").list, AT_US)

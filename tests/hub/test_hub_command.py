@@ -43,7 +43,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path, capsys: pytest.
 def test_a_trust_list_of_another_deployment_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     rc, _, err = run(capsys, "fleet", "--config", HUB, "--set", "hub.deployment=other")
     assert rc == 2
-    assert "trust list trust.json is demo's" in err
+    assert "trust.json: deployment = 'demo': here is other" in err
 
 
 @pytest.mark.parametrize(("args", "part"), [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import config, trust, wire
+from controller import admission, config, wire
 from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage
 from firmware_bridge.device import SETUP_US, Device
 from firmware_bridge.errors import BadDocument
@@ -23,7 +23,7 @@ from simulators.world import World
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs" / "profiles"
 DEMO = ROOT / "configs" / "demo"
-TRUST = trust.load(DEMO / "trust.json")
+TRUST = admission.load(DEMO / "trust.json", None, "demo")
 BOARDS = {id: p for id, p in load_all(FOLDER).items() if p.output and p.output.class_ is OutputClass.A}
 every_board = pytest.mark.parametrize("board", BOARDS)
 KEEP = Write(Table.HOLDING, 938, (0,))
@@ -66,6 +66,12 @@ socket = "gw-1.sock"
 
 [trust]
 list = "{demo}/trust.json"
+roots = [
+    "vjrv11EsyfNSifK_aEpzFk0497QvcuzFS08Lczbpal4",
+    "TvBg6hB9AlhaP5SxiXiO35921gCR2BtxRderXjTA_s0",
+    "imDCw2fnxeqkQHEfzv9DxJu9gbub-b9jA9mXNTHDloo",
+]
+threshold = 2
 
 [profiles]
 folder = "{profiles}"
