@@ -1,7 +1,8 @@
 """How much of a 9600-baud line's time the bus leaves unused: ten-register reads, one after the other, on a pty.
 
-The emulated line accounts its own busy time (octets, t3.5 and the unit's turnaround); that divided by the time that
-passed is the figure. The line is another process.
+Eight units are read in turn: one alone is not asked the same again until no second copy of its answer can come. The
+emulated line accounts its own busy time (octets, t3.5 and the unit's turnaround); that divided by the time that passed
+is the figure. The line is another process.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from firmware_bridge.event import Reply
 from firmware_bridge.framing import Rtu
 
 READS = 400
+UNITS = 8
 
 
 async def _reads(site: Site, link: str) -> tuple[float, float, list[tuple[float, int]]]:
@@ -32,7 +34,7 @@ async def _reads(site: Site, link: str) -> tuple[float, float, list[tuple[float,
         last, steal = here, ticks
 
     # One is always waiting, as on a line that is polled without pause.
-    pump = Pump(Bus("line-1", Rtu(9600, 11)), BusSection(id="line-1", link=link, baud=9600), 2, answered)
+    pump = Pump(Bus("line-1", Rtu(9600, 11)), BusSection(id="line-1", link=link, baud=9600), 2, answered, UNITS)
     await pump.open()
     before = site.ask({"do": "state"})["busy_us"]["line-1"]
     start = last = time.perf_counter()

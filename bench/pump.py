@@ -1,4 +1,7 @@
-"""One bus on one link, kept busy: reads follow each other until so many are answered."""
+"""One bus on one link, kept busy: reads follow each other until so many are answered.
+
+It stands for whoever uses a bus, and does no more for a read than submit it and look at the answer.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from firmware_bridge.bus import Bus
 from firmware_bridge.event import BusEvent, Finished, LinkUp, Priority, Read, Reply, Send, Submit, Table, Transaction
 from firmware_bridge.link import Link, now_us
 from firmware_bridge.machine import Woken
+from firmware_bridge.wake import Waker
 
 TEN = Read(Table.HOLDING, 0, 10)
 LISTEN_S = 0.5
@@ -15,15 +19,17 @@ LISTEN_S = 0.5
 
 
 class Pump:
-    """`ahead` reads are with the bus at any time. `answered` is told of each answer."""
+    """`ahead` reads are with the bus at any time, of units 1 to `units` in turn. `answered` is told of each answer."""
 
-    def __init__(self, bus: Bus, link: BusSection, ahead: int, answered: Callable[[Reply], None]) -> None:
+    def __init__(self, bus: Bus, link: BusSection, ahead: int, answered: Callable[[Reply], None],
+                 units: int = 1) -> None:
         self._bus = bus
+        self._units = units
         self._link = Link(link, self._feed)
         self._ahead = ahead
         self._answered = answered
         self._submitted = self._left = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._waker = Waker(lambda: self._feed(Woken()))
         self._up = asyncio.Event()
         self._done = asyncio.Event()
 
@@ -43,11 +49,10 @@ class Pump:
 
     def close(self) -> None:
         self._link.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._waker.stop()
 
     def _next(self, n: int) -> BusEvent:
-        return Submit(self._bus.id, Transaction("bench", n, 1, TEN, Priority.READ_BACK))
+        return Submit(self._bus.id, Transaction("bench", n, 1 + n % self._units, TEN, Priority.READ_BACK))
 
     def _feed(self, event: BusEvent) -> None:
         work = [event]
@@ -63,11 +68,7 @@ class Pump:
                         if self._left >= self._ahead:
                             self._submitted += 1
                             work.append(self._next(self._submitted))
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = self._bus.deadline
-        loop = asyncio.get_running_loop()
-        self._timer = None if deadline is None else loop.call_at(deadline / 1e6, self._feed, Woken())
+        self._waker.set(self._bus.deadline)
         if isinstance(event, LinkUp):
             self._up.set()
         if self._submitted and self._left == 0:

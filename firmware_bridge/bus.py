@@ -129,16 +129,21 @@ class Bus:
 
     @property
     def deadline(self) -> int | None:
-        return earliest(self._wake_us, *(f.give_up_us for f in self._flights.values()))
+        deadline_us = self._wake_us
+        for flight in self._flights.values():
+            if deadline_us is None or flight.give_up_us < deadline_us:
+                deadline_us = flight.give_up_us
+        return deadline_us
 
     def handle(self, now_us: int, event: BusEvent) -> list[BusEffect]:
         self._out = []
-        self._leave(now_us)
+        if self.state is State.PREPARED:
+            self._leave(now_us)
         match event:
-            case Submit(_, transaction):
-                self._submit(now_us, transaction)
             case Received(_, data):
                 self._received(now_us, data)
+            case Submit(_, transaction):
+                self._submit(now_us, transaction)
             case Withdraw(_, owner, id):
                 self._withdraw(now_us, owner, id)
             case WrittenLate(_, at_us):
@@ -154,8 +159,6 @@ class Bus:
         if self.state is not State.DOWN:
             self._give_up(now_us)
             self._pump(now_us)
-            self._reopen_if_all_silent(now_us)
-        self.monitor.note(now_us, event, self._out)
         return self._out
 
     # What comes in.
@@ -181,6 +184,7 @@ class Bus:
                 return
 
     def _received(self, now_us: int, data: bytes) -> None:
+        self.monitor.came(now_us, data)
         # Whoever talks, the line is not silent.
         self._free_us = max(self._free_us, now_us + self._framing.silence_us)
         try:
@@ -194,7 +198,7 @@ class Bus:
             self._frame(now_us, unit, pdu, tid)
         if self._framing.foreign is not None:
             self._out.append(Foreign(self.id, self._framing.foreign))
-        for flight in self._flights.values():
+        for flight in self._flights.values() if self._framing.begun else ():
             if now_us > flight.sent_us and self._framing.garbled(flight.transaction.request):
                 flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)
 
@@ -208,7 +212,7 @@ class Bus:
                 self.counters.early += 1
                 return
             if answer is not None and not self._no_to_older(now_us, flight.transaction, answer, pdu):
-                self._answered(now_us, tid, flight, answer, pdu)
+                self._answered(now_us, tid, answer, pdu, wire_us)
                 return
         unit = self.units.get(number)
         for debt in unit.owed if unit else ():
@@ -219,20 +223,17 @@ class Bus:
         self.counters.foreign += 1
 
     def _no_to_older(self, now_us: int, txn: Transaction, answer: Outcome, pdu: bytes) -> bool:
-        mistakable = self._framing.mistakable and isinstance(answer, Refused)
+        mistakable = isinstance(answer, Refused) and self._framing.mistakable
         return mistakable and self._unit(txn).no_to_older(now_us, txn.request, pdu)
 
-    def _answered(self, now_us: int, tid: int, flight: Flight, answer: Outcome, pdu: bytes) -> None:
-        del self._flights[tid]
-        txn, wire_us = flight.transaction, self._framing.pdu_us(pdu)
-        unit, refused = self._unit(txn), isinstance(answer, Refused)
+    def _answered(self, now_us: int, tid: int, answer: Outcome, pdu: bytes, wire_us: int) -> None:
+        unit, flight = self._landed(now_us, tid)
+        txn, refused = flight.transaction, isinstance(answer, Refused)
         turnaround_us = max(0, now_us - flight.asked_us - wire_us)
         again_us = now_us + AGAIN_US + wire_us if self._framing.mistakable else 0
         unit.answered(now_us, txn.request, turnaround_us, pdu, refused, again_us)
-        unit.free_us = now_us + txn.gap_us
         self.counters.answer(refused)
         self.monitor.answered(txn.unit, turnaround_us)
-        self._landed(now_us, flight)
         if flight.behind is None:
             self._finish(txn, answer, flight.sent_us)
 
@@ -240,26 +241,20 @@ class Bus:
 
     def _give_up(self, now_us: int) -> None:
         """End the flights whose time is over."""
-        for tid, flight in list(self._flights.items()):
-            if now_us < flight.give_up_us:
-                continue
-            del self._flights[tid]
+        for tid in [tid for tid, flight in self._flights.items() if now_us >= flight.give_up_us]:
+            unit, flight = self._landed(now_us, tid)
             txn = flight.transaction
-            unit = self._unit(txn)
             if flight.unanswered:
-                unit.free_us = now_us + txn.gap_us
-                self._landed(now_us, flight)
                 self._finish(txn, Sent(), flight.sent_us)
                 continue
             garbled = self._framing.garbled(txn.request)
             # Also after as many octets as the answer has: they may be somebody else's. TCP tells by its id.
             unit.unanswered(now_us, txn.request, flight.asked_us, not flight.preempted, self._framing.mistakable)
-            unit.free_us = now_us + txn.gap_us
             if unit.standing is Standing.DEMOTED:
                 # The time this silence cost is paid for by not probing for nine times as long.
                 cost = now_us - flight.sent_us
                 self._probe_us = max(self._probe_us, now_us) + (PROBE_SHARE - 1) * cost
-            self._landed(now_us, flight)
+                self._reopen_if_all_silent(now_us)
             self.counters.preempted += flight.preempted
             self.counters.silent += not flight.preempted
             self.counters.garbled += garbled
@@ -269,11 +264,16 @@ class Bus:
             elif not flight.preempted and self.queue.withdraw(flight.behind.owner, flight.behind.id):
                 self._finish(flight.behind, Silent(why))
 
-    def _landed(self, now_us: int, flight: Flight) -> None:
+    def _landed(self, now_us: int, tid: int) -> tuple[Unit, Flight]:
+        """A flight is over, whatever came of it: line and unit rest."""
+        flight = self._flights.pop(tid)
+        unit = self._unit(flight.transaction)
+        unit.free_us = now_us + flight.transaction.gap_us
         self.counters.busy_us += now_us - flight.sent_us
         self._free_us = max(self._free_us, now_us + self._framing.silence_us)
         if not self._flights and self.state is State.AWAITING:
             self._go("last ended")
+        return unit, flight
 
     def _make_way(self, now_us: int, priority: Priority) -> None:
         """Something urgent waits: what is out gives way as soon as its unit has had its usual time."""
@@ -312,7 +312,7 @@ class Bus:
         for late in self.queue.expired(now_us):
             self._finish(late, Expired())
         self._wake_us = None if self.queue.expires_us is None else self.queue.expires_us + 1
-        while self.state is not State.PREPARED:
+        while self.queue and self.state is not State.PREPARED:
             if len(self._flights) >= self._in_flight:
                 edge_us = self.queue.edge_us
                 if edge_us is not None and now_us < edge_us - LEAD_US:
@@ -324,12 +324,13 @@ class Bus:
             txn = self._choose(now_us)
             if txn is None:
                 return
-            sentinel = self._unit(txn).sentinel(txn)
+            unit = self._unit(txn)
+            sentinel = unit.sentinel(txn)
             if sentinel is None:
                 self.queue.take(txn)
-                self._begin(now_us, txn)
+                self._begin(now_us, unit, txn)
             else:
-                self._begin(now_us, replace(txn, owner="", request=sentinel), behind=txn)
+                self._begin(now_us, unit, replace(txn, owner="", request=sentinel), behind=txn)
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
@@ -340,18 +341,22 @@ class Bus:
         if edge_us is not None:
             self._look_again(edge_us - LEAD_US)
         absent: Transaction | None = None
-        for txn in self.queue.lanes():
+        for txn in self.queue.waiting():
             if absent is not None and txn.priority is not absent.priority:
                 return absent
-            ready_us = self._ready_us(now_us, txn)
-            if ready_us is None:
+            unit = self._unit(txn)
+            demoted = unit.standing is Standing.DEMOTED
+            if demoted and txn.priority is Priority.POLL and now_us < max(unit.until_us, self._probe_us):
+                # It is silent, and this is no time for a probe.
                 self.queue.take(txn)
                 self._finish(txn, Skipped("unit silent"))
+                self._reopen_if_all_silent(now_us)
                 continue
+            ready_us = unit.ready_us(now_us, txn)
             crowds = edge_us is not None and max(now_us, self._free_us) + self._cost_us(txn) > edge_us
             if ready_us <= now_us and not crowds:
                 # Of equally urgent ones, those that will be answered go first.
-                if not self._absent(txn):
+                if not demoted:
                     return txn
                 absent = absent or txn
             if ready_us > now_us:
@@ -361,16 +366,7 @@ class Bus:
     def _absent(self, txn: Transaction) -> bool:
         return self._unit(txn).standing is Standing.DEMOTED
 
-    def _ready_us(self, now_us: int, txn: Transaction) -> int | None:
-        """When this transaction's unit may be asked; None: it is silent, and this is no time for a probe."""
-        unit = self._unit(txn)
-        polled = txn.priority is Priority.POLL
-        if unit.standing is Standing.DEMOTED and polled and now_us < max(unit.until_us, self._probe_us):
-            return None
-        return unit.ready_us(now_us, txn)
-
-    def _begin(self, now_us: int, txn: Transaction, behind: Transaction | None = None) -> None:
-        unit = self._unit(txn)
+    def _begin(self, now_us: int, unit: Unit, txn: Transaction, behind: Transaction | None = None) -> None:
         tid, frame = self._framing.frame(txn.unit, txn.request)
         start_us = max(now_us, self._free_us, txn.at_us or 0)
         request_us = self._framing.request_us(txn.request)
@@ -388,11 +384,13 @@ class Bus:
             self._go("send")
             self._framing.left()
             self._out.append(Send(self.id, frame))
+        self.monitor.sent(start_us, frame)
 
     def _unit(self, txn: Transaction) -> Unit:
-        if txn.unit not in self.units and txn.unit != BROADCAST:
-            self.units[txn.unit] = Unit(txn.turnaround_us)
-        return self.units.get(txn.unit, self._everyone)
+        unit = self.units.get(txn.unit)
+        if unit is not None:
+            return unit
+        return self._everyone if txn.unit == BROADCAST else self.units.setdefault(txn.unit, Unit(txn.turnaround_us))
 
     def _usual_us(self, txn: Transaction) -> int:
         """From the end of the request to the end of the answer, when its unit is as slow as it ever was.
@@ -409,7 +407,7 @@ class Bus:
 
     def _leave(self, now_us: int) -> None:
         """The instant of a prepared frame passes: the link has written it."""
-        if self.state is State.PREPARED and all(now_us >= f.sent_us for f in self._flights.values()):
+        if all(now_us >= f.sent_us for f in self._flights.values()):
             self._go("instant")
             self._framing.left()
 

@@ -46,7 +46,7 @@ class Rtu:
 
     def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         """The id that the answer of a request will carry, and its frame."""
-        self._sent = modbus.rtu_frame(unit, modbus.request_pdu(_modbus(request)))
+        self._sent = modbus.rtu_request(unit, _modbus(request))
         return 0, self._sent
 
     def answer(self, request: Request, pdu: bytes) -> Outcome | None:
@@ -126,11 +126,12 @@ class Tcp:
 
     def feed(self, data: bytes) -> list[Frame]:
         """As for RTU; Malformed when the stream has lost its place, which it cannot find again."""
-        self._buffer += data
+        buffer = self._buffer + data
         frames: list[Frame] = []
-        while (frame := modbus.mbap_split(self._buffer)) is not None:
-            tid, unit, pdu, self._buffer = frame
+        while (frame := modbus.mbap_split(buffer)) is not None:
+            tid, unit, pdu, buffer = frame
             frames.append((tid, unit, pdu))
+        self._buffer = buffer
         return frames
 
     def request_us(self, request: Request) -> int:

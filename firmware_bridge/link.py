@@ -30,6 +30,7 @@ import serial
 
 from controller.wiring import BusSection
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received, WrittenLate
+from firmware_bridge.machine import S
 
 READ_BYTES = 4096
 """At most this much from one wake-up: a talker that never stops must not hold the loop."""
@@ -324,40 +325,49 @@ class _Timer:
     """Wakes ports at instants of CLOCK_MONOTONIC, on a thread of its own, never early. One instant a port."""
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)
+        # Calls through PyDLL do not let go of the interpreter: setting a timer takes a microsecond, and a busy loop
+        # would give it back late.
+        libc = ctypes.PyDLL(None, use_errno=True)
+        self._settime = libc.timerfd_settime
+        self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._when = _Itimerspec()
+        self._first = self._when.it_value
         self._lock = threading.Lock()
         self._at_us: dict[_Port, int] = {}
+        self._set_us: int | None = None
+        """What the timer is set to, until its thread has woken."""
         threading.Thread(target=self._run, name="edges", daemon=True).start()
 
     def wake(self, port: "_Port", at_us: int) -> None:
         """Call `port.due` at `at_us`; takes the place of an earlier wish of this port."""
         with self._lock:
             self._at_us[port] = at_us
-            self._set()
+            if self._set_us is None or at_us < self._set_us:
+                self._set()
 
     def _set(self) -> None:
-        """Set the timer to the first instant (under the lock); one in the past fires at once, none disarms."""
-        first_us = min(self._at_us.values(), default=0)
-        when = _Itimerspec(_Timespec(0, 0), _Timespec(first_us // 1_000_000, first_us % 1_000_000 * 1000))
-        if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(when), None) != 0:
+        """Set the timer to the first instant (under the lock); one in the past fires at once."""
+        self._set_us = min(self._at_us.values())
+        self._first.tv_sec, us = divmod(self._set_us, S)
+        self._first.tv_nsec = us * 1000
+        if self._settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._when), None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def _run(self) -> None:
         while True:
             os.read(self._fd, 8)
             with self._lock:
-                now = now_us()
+                now, self._set_us = now_us(), None
                 ports = sorted((p for p, at in self._at_us.items() if at <= now), key=self._at_us.__getitem__)
                 for port in ports:
                     del self._at_us[port]
-            # Frames first: setting the timer lets go of the interpreter, and a busy loop gives it back late.
             for port in ports:
                 port.due()
             with self._lock:
-                self._set()
+                if self._at_us and self._set_us is None:
+                    self._set()
 
 
 _the_timer: _Timer | None = None

@@ -1,17 +1,16 @@
 """What a technician may know of a line: its last frames, and how long each unit takes to answer.
 
-It looks on as events go in and effects come out, and decides nothing. A frame is kept as it was on the wire; what it
+The bus tells it what it hears and sends, and it decides nothing. A frame is kept as it was on the wire; what it
 says in words is worked out only when somebody asks.
 """
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from firmware_bridge import modbus, scan
 from firmware_bridge.errors import Malformed
-from firmware_bridge.event import BusEffect, BusEvent, Read, Received, Send, Table
+from firmware_bridge.event import Read, Table
 from firmware_bridge.framing import Framing, Plain, Tcp
 from firmware_bridge.machine import MS
 
@@ -39,17 +38,19 @@ class Monitor:
         """Unit -> how many answers fell into each bucket of BUCKETS_MS and beyond."""
         self._framing = framing
 
-    def note(self, now_us: int, event: BusEvent, effects: Sequence[BusEffect]) -> None:
-        """What came and what left."""
-        if isinstance(event, Received):
-            self.frames.append(Seen(now_us, False, event.data))
-        for effect in effects:
-            if isinstance(effect, Send) and effect.data:
-                self.frames.append(Seen(effect.at_us or now_us, True, effect.data))
+    def came(self, now_us: int, data: bytes) -> None:
+        """Octets came."""
+        self.frames.append(Seen(now_us, False, data))
+
+    def sent(self, at_us: int, data: bytes) -> None:
+        """A frame leaves at this instant."""
+        self.frames.append(Seen(at_us, True, data))
 
     def answered(self, unit: int, turnaround_us: int) -> None:
         """A unit answered in time."""
-        counts = self.turnarounds.setdefault(unit, [0] * (len(BUCKETS_MS) + 1))
+        counts = self.turnarounds.get(unit)
+        if counts is None:
+            counts = self.turnarounds[unit] = [0] * (len(BUCKETS_MS) + 1)
         counts[bisect_left(BUCKETS_US, turnaround_us)] += 1
 
     def words(self, seen: Seen) -> str:

@@ -7,10 +7,11 @@ sums at its two ends. It refuses to know time, and which frame was waited for.
 
 import re
 from array import array
+from collections.abc import Iterator
 from functools import cache
 from heapq import heappop, heappush
 
-from firmware_bridge.modbus import CRC_TABLE, rtu_length_of_reply
+from firmware_bridge.modbus import CRC_TABLE, crc16, rtu_length_of_reply
 
 KEPT = 512
 """Octets kept of a line that says nothing valid: two of the longest frames."""
@@ -20,6 +21,9 @@ READ_OCTETS = 8
 """Octets of a read request."""
 _FUNCTION = re.compile(rb"[\x01-\x06\x0f\x10\x81-\x90]")
 """Octets that may be the function code of an answer, or of its refusal."""
+
+Stretch = tuple[int, int]
+"""Where octets begin and end, counted from the beginning of time."""
 
 
 @cache
@@ -45,7 +49,11 @@ def replies(data: bytes) -> list[tuple[int, bytes]]:
 
 
 class Scanner:
-    """What has come on a line and is not yet a frame."""
+    """What has come on a line and is not yet a frame.
+
+    A stretch that may be an answer is tried as one first, and then as somebody else's read: an answer that ends in 00
+    is valid without that octet too, and its first eight octets would pass for a read.
+    """
 
     def __init__(self) -> None:
         self._octets = bytearray()
@@ -71,19 +79,17 @@ class Scanner:
 
         A valid frame is taken whole, so nothing inside it is mistaken for another; other octets are noise.
         """
-        octets, running = self._octets, self._sums[-1]
+        octets, sums = self._octets, self._sums
+        if not octets and 2 < len(data) <= LONGEST and len(data) == rtu_length_of_reply(data) and crc16(data) == 0:
+            # One answer and nothing else, as nearly always: none of its octets is looked at again.
+            return [data]
         octets += data
+        running = sums[-1]
         for octet in data:
             running = running >> 8 ^ CRC_TABLE[(running ^ octet) & 0xFF]
-            self._sums.append(running)
-        whole = self._look()
-        end = self._base + len(octets)
-        while self._open and self._open[0][0] <= end:
-            stop, start = heappop(self._open)
-            if start >= self._base and (ends := self._ends(start, stop)):
-                whole.append((start, ends))
+            sums.append(running)
         frames: list[bytes] = []
-        for start, stop in sorted(whole):
+        for start, stop in sorted([*self._begun(), *self._ended()]):
             if start >= self._base:
                 frames.append(bytes(octets[start - self._base : stop - self._base]))
                 self._drop(stop)
@@ -91,35 +97,46 @@ class Scanner:
             self._drop(self._base + len(octets) - KEPT)
         return frames
 
-    def _look(self) -> list[tuple[int, int]]:
-        """Every stretch that may be a frame, as far as its first three octets are there: the valid ones that have
-        come whole. The others are noted."""
-        octets, base = self._octets, self._base
-        size, whole, wait = len(octets), list[tuple[int, int]](), self._open
+    def _begun(self) -> Iterator[Stretch]:
+        """The frames that begin in what has come since the last look, and are whole. What may yet be one is noted.
+
+        Noise may hold such a stretch at every octet, so its check sum is looked at in place: calling `_holds` for each
+        would double what a babbler costs.
+        """
+        octets, sums, base, carried = self._octets, self._sums, self._base, self._carried
+        size = len(octets)
         for found in _FUNCTION.finditer(octets, max(1, self._looked - base), max(1, size - 1)):
             at = found.start()
             function = octets[at]
             # A refusal has 5 octets, a write's answer 8; a read's answer says it, and somebody else's read has 8.
             answer = 5 if function & 0x80 else 8 if function > 4 else 5 + octets[at + 1]
-            for length in (answer, READ_OCTETS) if answer < READ_OCTETS and function <= 4 else (answer,):
+            before = sums[at - 1] ^ 0xFFFF
+            for length in (answer, READ_OCTETS) if function <= 4 else (answer,):
                 stop = at - 1 + length
                 if stop > size:
-                    heappush(wait, (base + stop, base + at - 1))
-                elif ends := self._ends(base + at - 1, base + stop):
-                    whole.append((base + at - 1, ends))
+                    heappush(self._open, (base + stop, base + at - 1))
+                    break
+                if length <= LONGEST:
+                    high, low = carried[length]
+                    if high[before >> 8] ^ low[before & 0xFF] == sums[stop]:
+                        yield base + at - 1, base + stop
+                        break
         self._looked = max(self._looked, base + size - 1)
-        return whole
 
-    def _ends(self, start: int, stop: int) -> int:
-        """Where the valid frame ends that begins at `start` and may reach to `stop`; 0 when there is none.
-
-        An answer goes first: one that ends in 00 is valid without that octet too, and eight octets of it would pass
-        for somebody else's read.
-        """
-        if self._holds(start, stop):
-            return stop
-        read = start + READ_OCTETS
-        return read if stop > read and self._holds(start, read) else 0
+    def _ended(self) -> Iterator[Stretch]:
+        """The frames among the stretches that were noted and have come whole by now."""
+        end = self._base + len(self._octets)
+        while self._open and self._open[0][0] <= end:
+            stop, start = heappop(self._open)
+            if start < self._base:
+                continue
+            if self._holds(start, stop):
+                yield start, stop
+            elif self._octets[start + 1 - self._base] <= 4 and stop != (read := start + READ_OCTETS):
+                if read > end:
+                    heappush(self._open, (read, start))
+                elif self._holds(start, read):
+                    yield start, read
 
     def _holds(self, start: int, stop: int) -> bool:
         """Whether the check sum at the end of a stretch is right: over both the sum comes to zero."""

@@ -10,9 +10,10 @@ It refuses to know the queue and the wire; the bus asks it, and tells it what ha
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeGuard
 
 from firmware_bridge import modbus
-from firmware_bridge.event import Ask, Priority, Read, Request, Transaction, Write
+from firmware_bridge.event import Ask, Priority, Read, Request, Transaction
 from firmware_bridge.machine import MS, S
 
 QUARANTINE_MAX_US = 1 * S
@@ -83,7 +84,7 @@ def shape(request: Request) -> tuple[int | str, ...]:
     return (function, *modbus.request_pdu(request)[1:5])
 
 
-def _reads(request: Request) -> bool:
+def _reads(request: Request) -> TypeGuard[Read | Ask]:
     """Whether asking again changes nothing."""
     return isinstance(request, Read) or (isinstance(request, Ask) and request.reads)
 
@@ -138,31 +139,31 @@ class Unit:
         return max(asked_us, min(QUARANTINE_MAX_US, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US))
 
     def settle(self, now_us: int) -> None:
-        """Let time pass: a quarantine ends."""
+        """Let time pass: no copy comes any more of what was said long ago, and a quarantine ends."""
+        if self.said:
+            self.said = [said for said in self.said if now_us < said.until_us]
         if self.standing is Standing.QUARANTINED and now_us >= self.until_us:
             self._go("time passed")
 
     def answered(self, now_us: int, request: Request, turnaround_us: int, pdu: bytes, refused: bool,
                  again_us: int) -> None:
         """The unit answered in time; on this wire a second copy may come until `again_us`."""
-        self._learn(turnaround_us)
-        self._heard(now_us)
-        self.said = [said for said in self.said if now_us < said.until_us]
+        self._heard(now_us, turnaround_us)
         if now_us < again_us:
-            self.said = [*self.said[1 - SAID_LIMIT:], Said(request, pdu, refused, again_us)]
+            self.said.append(Said(request, pdu, refused, again_us))
+            del self.said[:-SAID_LIMIT]
         if self.standing in (Standing.SUSPECT, Standing.DEMOTED):
             # Young debts are kept: a modem on the line may still hold one back.
             self.owed = [debt for debt in self.owed if now_us < debt.asked_us + QUARANTINE_MAX_US]
             self._go("answered")
-        if not isinstance(request, Write) and _reads(request) and not refused and request not in self.known:
+        if _reads(request) and not refused and request not in self.known:
             self.known.insert(0, request)
             del self.known[KNOWN_LIMIT:]
 
     def paid(self, now_us: int, debt: Debt, turnaround_us: int) -> None:
         """The answer to an old request came late: nobody gets it, but it says how slow the unit is."""
         self.owed.remove(debt)
-        self._learn(turnaround_us)
-        self._heard(now_us)
+        self._heard(now_us, turnaround_us)
         if not self.owed and self.standing is not Standing.GOOD:
             self._go("debt paid")
 
@@ -191,8 +192,6 @@ class Unit:
 
         0: never.
         """
-        if not self.owed and not self.said:
-            return 0
         ours = shape(request)
         late_us = (d.asked_us + QUARANTINE_MAX_US for d in self.owed if shape(d.request) == ours)
         # A refusal repeats no more than the function, so behind one nothing of that function is asked at once.
@@ -210,6 +209,8 @@ class Unit:
     def ready_us(self, now_us: int, txn: Transaction) -> int:
         """When this may be asked of it."""
         self.settle(now_us)
+        if self.standing is Standing.GOOD and not self.owed and not self.said:
+            return self.free_us
         urgent = txn.priority <= Priority.ORDER and txn.repeatable and not _reads(txn.request)
         if self.standing is Standing.QUARANTINED and not urgent:
             return max(self.until_us, self.free_us)
@@ -237,12 +238,10 @@ class Unit:
                     return shorter
         return None
 
-    def _learn(self, turnaround_us: int) -> None:
-        """The worst seen, forgetting a sixteenth of it at each better answer."""
-        self.turnaround_us = max(turnaround_us, self.turnaround_us - self.turnaround_us // 16, 0)
-        self.turnaround_us = min(self.turnaround_us, QUARANTINE_MAX_US)
-
-    def _heard(self, now_us: int) -> None:
+    def _heard(self, now_us: int, turnaround_us: int) -> None:
+        """It is there, and this fast: what counts is the worst seen, less a sixteenth at each better answer."""
+        worst_us = max(turnaround_us, self.turnaround_us - self.turnaround_us // 16)
+        self.turnaround_us = min(worst_us, QUARANTINE_MAX_US)
         self.heard_us = now_us
         self.silent = 0
         self._probe_us = PROBE_FIRST_US
