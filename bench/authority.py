@@ -1,0 +1,122 @@
+"""Who may order what, written a second time: the judge of the attack bench.
+
+It is written from the words of `docs/orders.md` and shares no code with `controller/trust.py`: its own strict JSON,
+`cryptography` in place of joserfc, and sets of persons tried one by one in place of counting. What it calls authorised
+is no attack, whoever made it, and is left out; everything else must be refused.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import combinations
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+MINUTE, DAY = 60.0, 24 * 3600.0
+DUTY = {"operator", "commander"}
+MAY: Mapping[tuple[str, str], tuple[set[str], int, int, float]] = {
+    # (action, mode): roles that count, so many persons, so many commanders among them, longest life in seconds.
+    ("sound", "live"): (DUTY, 2, 1, 5 * MINUTE),
+    ("sound", "drill"): (DUTY, 1, 0, DAY),
+    ("stop", "live"): (DUTY, 1, 0, 10 * MINUTE),
+    ("stop", "drill"): (DUTY, 1, 0, 10 * MINUTE),
+    ("quiet-test", "silent"): (DUTY | {"tester"}, 1, 0, DAY),
+}
+HEIGHT = {"silent": 0, "drill": 1, "live": 2}
+AHEAD_S, EARLY_S = 60 * DAY, 2.0
+AREA = re.compile(r"[0-9]{1,3}(/[0-9]{1,3}){0,4}")
+
+
+def authorised(data: bytes, signers: Mapping[str, dict[str, Any]], deployment: str, wall_us: int) -> bool:
+    """Whether the office itself could have sent this now. `signers` is the trust list's `keys`, as plain JSON."""
+    try:
+        outer = _strict(data, 16 * 1024)
+        if set(outer) != {"payload", "signatures"} or not 1 <= len(outer["signatures"]) <= 4:
+            return False
+        kids = [_signed(one, outer["payload"], signers) for one in outer["signatures"]]
+        body = _strict(_canonical(outer["payload"]), 16 * 1024)
+        if not (_in_time(body, wall_us / 1e6) and body["v"] == 1 and body["deployment"] == deployment):
+            return False
+        return _permitted(body, [signers[kid] for kid in kids if kid], wall_us / 1e6) and all(kids)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _strict(data: bytes, limit: int) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("twice")
+        return dict(pairs)
+
+    def never(text: str) -> Any:
+        raise ValueError(text)
+
+    if len(data) > limit:
+        raise ValueError("long")
+    found = json.loads(data.decode("utf-8", "strict"), object_pairs_hook=once, parse_constant=never)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def _canonical(text: str) -> bytes:
+    data = base64.b64decode(text.replace("-", "+").replace("_", "/") + "==="[: -len(text) % 4])
+    if base64.urlsafe_b64encode(data).decode().rstrip("=") != text:
+        raise ValueError("another spelling")
+    return data
+
+
+def _signed(one: dict[str, str], payload: str, signers: Mapping[str, dict[str, Any]]) -> str:
+    """The key that made this signature; empty when none of the list did."""
+    header = _strict(_canonical(one["protected"]), 512)
+    if set(one) != {"protected", "signature"} or set(header) != {"alg", "kid"} or header["alg"] != "Ed25519":
+        raise ValueError("header")
+    signer = signers.get(header["kid"])
+    if signer is None:
+        return ""
+    public = Ed25519PublicKey.from_public_bytes(_canonical(signer["key"]["x"]))
+    try:
+        public.verify(_canonical(one["signature"]), f"{one['protected']}.{payload}".encode())
+    except InvalidSignature:
+        return ""
+    return str(header["kid"])
+
+
+def _at(text: str) -> float:
+    if not text.endswith("Z") or not text.isascii():
+        raise ValueError("no instant")
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _in_time(body: dict[str, Any], now_s: float) -> bool:
+    issued, first, last = _at(body["issued_at"]), _at(body["not_before"]), _at(body["expires_at"])
+    start = (body.get("sound") or {}).get("start_at")
+    begins = first if start is None else _at(start)
+    return (
+        first <= begins <= last and issued <= last and last - issued <= AHEAD_S
+        and last - first <= MAY[body["action"], body["mode"]][3]
+        and issued <= now_s + EARLY_S and now_s <= last and (start is not None or first <= now_s)
+    )
+
+
+def _permitted(body: dict[str, Any], signers: list[dict[str, Any]], now_s: float) -> bool:
+    """Whether some of them, all different persons with different keys, are those that the table asks for."""
+    roles, persons, commanders, _ = MAY[body["action"], body["mode"]]
+    # A stop says of itself what it stops; whether it may stop what sounds is asked when it is known what does.
+    asked = 1 if body["action"] == "stop" else HEIGHT[body["mode"]]
+    if any(not _at(s["not_before"]) <= now_s <= _at(s["not_after"]) for s in signers):
+        return False
+    able = [
+        s for s in signers
+        if AREA.fullmatch(body["area"]) and any((body["area"] + "/").startswith(own + "/") for own in s["areas"])
+        and body["action"] in s["actions"] and HEIGHT[s["mode"]] >= asked and set(s["roles"]) & roles
+    ]
+    return any(
+        len({s["person"] for s in some}) == len({s["key"]["x"] for s in some}) == persons
+        and sum("commander" in s["roles"] for s in some) >= commanders
+        for some in combinations(able, persons)
+    )
