@@ -60,7 +60,11 @@ def faults(rows: Iterable[Sequence[object]], start: Head, heads: Iterable[Head] 
     `heads` are rows as they were known at some time. `keep` is how many there must at least be where older ones were
     removed: for all rows of a file KEEP_ROWS, for some of them 0.
     """
-    wanted = {head.n: head for head in heads if head.n > 0}
+    # Of one row there may be two heads: then one of them is another journal's.
+    wanted: dict[int, set[bytes]] = {}
+    for head in heads:
+        if head.n > 0:
+            wanted.setdefault(head.n, set()).add(head.hash)
     found: list[Fault] = []
     here = start
     for row in rows:
@@ -71,7 +75,7 @@ def faults(rows: Iterable[Sequence[object]], start: Head, heads: Iterable[Head] 
             found.append(Fault(What.MISSING, here.n + 1, n - 1))
         elif not _follows(here.hash, n, wall_us, kind, body, hash):
             found.append(Fault(What.ALTERED, n))
-        if told is not None and told.hash != hash:
+        if told is not None and told != {hash}:
             found.append(Fault(What.OTHER_HASH, n))
         # A hash that is none vouches for nothing; the next row does not follow it either.
         here = Head(n, hash if isinstance(hash, bytes) else b"")
@@ -84,7 +88,7 @@ def faults(rows: Iterable[Sequence[object]], start: Head, heads: Iterable[Head] 
             found.append(Fault(What.END, n))
         elif n < start.n:
             found.append(Fault(What.TOLD, n, start.n))
-        elif n == start.n and told.hash != start.hash:
+        elif n == start.n and told != {start.hash}:
             found.append(Fault(What.OTHER_HASH, n))
     return found
 

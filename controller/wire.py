@@ -126,6 +126,8 @@ class OrderBody(Message):
     stops: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     """For a stop: only activations of this order; None: whatever sounds there."""
     nonce: str | None = None
+    reason: Annotated[str, Field(max_length=200)] | None = None
+    """Why it is given, in the issuer's words: for those who read the journal. Nothing is decided by it."""
 
     @model_validator(mode="after")
     def _whole(self) -> "OrderBody":

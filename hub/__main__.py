@@ -16,7 +16,7 @@ from pathlib import Path
 
 from controller import broker
 from firmware_bridge.errors import BadDocument, Problem
-from hub import acl, config, keys, look, order, resident
+from hub import acl, audit, config, keys, look, order, resident
 from hub.draft import COMMAND
 
 ENVIRONMENT = "SIREN_HUB_CONFIG"
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     listed.add_argument("file", type=Path, metavar="FILE", help="fleet.toml，或指明它的 hub.toml / or a hub.toml")
     listed.add_argument("--out", type=Path, metavar="FILE", help="写入文件 / into this file, whole or not at all")
     listed.set_defaults(alone=_write_acl)
+    audit.add_parsers(verbs)
     key = verbs.add_parser("key", help="操作员密钥 / an operator's key")
     kinds = key.add_subparsers(dest="kind", required=True, metavar="KIND")
     new = kinds.add_parser("new", help="生成新密钥 / make a new one")

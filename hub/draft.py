@@ -45,6 +45,7 @@ class Wish:
     layer: Layer | None = None
     sirens: tuple[str, ...] = ()
     stops: str | None = None
+    reason: str | None = None
 
 
 def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
@@ -82,6 +83,7 @@ def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
             not_before=wire.to_text(not_before_us), expires_at=wire.to_text(expires_us), area=wish.area,
             layer=wish.layer, sirens=wish.sirens or None, action=wish.action, mode=wish.mode, sound=sound,
             sequence=wall_us // 1000, trust_version=config.trusted.version, stops=wish.stops,
+            reason=wish.reason,
         )
     except ValidationError as error:
         raise BadDocument(
@@ -90,7 +92,8 @@ def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
         ) from None
 
 
-_OPTIONS = {"area": "--area", "sirens": "--siren", "stops": "--order", "layer": "--layer", "mode": "--mode"}
+_OPTIONS = {"area": "--area", "sirens": "--siren", "stops": "--order", "layer": "--layer", "mode": "--mode",
+            "reason": "--reason"}
 
 
 def _window(wish: Wish, wall_us: int, start_us: int | None) -> tuple[int, int]:

@@ -46,6 +46,7 @@ def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", co
         parser.add_argument("--area", required=True, metavar="41/01", help="区域 / area, by administrative codes")
         parser.add_argument("--layer", choices=[layer.value for layer in Layer], help="地上或地下 / one layer only")
         parser.add_argument("--siren", action="append", default=[], metavar="ID", help="只限此台 / only this (repeat)")
+        parser.add_argument("--reason", metavar="TEXT", help="理由，签入并记入日志 / why: signed, and in the journal")
         parser.add_argument("--out", type=Path, metavar="FILE",
                             help="只签名存档，不发送 / sign into a file, for another person to sign and send")
     for parser in (sound, programme):
@@ -147,12 +148,15 @@ def _wish(args: argparse.Namespace) -> Wish:
     sirens = tuple(dict.fromkeys(args.siren))
     match args.kind:
         case "quiet-test":
-            return Wish(Action.QUIET_TEST, Mode.SILENT, args.area, layer=layer, sirens=sirens)
+            return Wish(Action.QUIET_TEST, Mode.SILENT, args.area, layer=layer, sirens=sirens,
+                        reason=args.reason)
         case "stop":
             # Whether its signers may stop what is live is judged by what sounds; the mode says what it is for.
-            return Wish(Action.STOP, Mode.LIVE, args.area, layer=layer, sirens=sirens, stops=args.order)
+            return Wish(Action.STOP, Mode.LIVE, args.area, layer=layer, sirens=sirens, stops=args.order,
+                        reason=args.reason)
         case _:
-            return Wish(Action.SOUND, Mode(args.mode), args.area, args.signal, args.at, layer, sirens)
+            return Wish(Action.SOUND, Mode(args.mode), args.area, args.signal, args.at, layer, sirens,
+                        reason=args.reason)
 
 
 def _check_targets(client: Client, body: OrderBody) -> None:

@@ -1,4 +1,4 @@
-"""One identity on two machines, as a stolen card gives it: two real sirends at a real mosquitto, and the hub that sees it."""
+"""One identity on two machines, as a stolen card gives it: two real sirends at a real mosquitto, and a hub."""
 
 import asyncio
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hub import __main__ as command
 from hub import acl, clone
 from hub import config as hub_config
 from hub.client import Client
@@ -55,8 +56,8 @@ class Machine:
         return out
 
     def start(self) -> None:
-        settings = [f"mqtt.port={self._broker.port}", "mqtt.tls=true", "mqtt.cert_file=own.pem", "mqtt.key_file=own.key",
-                    f"mqtt.ca_file={self._broker.folder}/gateways-ca.pem"]
+        settings = [f"mqtt.port={self._broker.port}", "mqtt.tls=true", "mqtt.cert_file=own.pem",
+                    "mqtt.key_file=own.key", f"mqtt.ca_file={self._broker.folder}/gateways-ca.pem"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "controller.daemon", "run", str(self.demo / "gateway.toml"),
@@ -132,6 +133,13 @@ async def test_a_clone_is_named_and_ended_by_revocation(tmp_path: Path, monkeypa
             assert "mqtt.cert_file = 'own.pem': is revoked" in stolen.said()
             assert "is revoked" not in true.said()
             assert client.fleet.gateways[GATEWAY].presence.value == "online"
+            # What it told of its journal holds, while it goes on writing; the thief's went another way.
+            head = client.fleet.gateways[GATEWAY].head
+            assert head
+            told = f"{head.hash}@{head.n}"
+            audit = ["audit", "verify", "--head", told]
+            assert command.main([*audit, str(true.demo / "run" / f"{GATEWAY}.db")]) == 0
+            assert command.main([*audit, str(stolen.demo / "run" / f"{GATEWAY}.db")]) == 1
     finally:
         true.stop()
         if stolen is not None:

@@ -1,0 +1,44 @@
+"""The commands of docs/broker.md make certificates that work, and what the page says of ports and names is so."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hub import __main__ as command
+from tests.transport.authority import CONFIGS
+
+PAGE = (CONFIGS.parent / "docs/broker.md").read_text()
+
+
+def run(folder: Path, *words: str) -> str:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: the commands were NOT tried")
+def test_the_commands_make_an_authority_that_revokes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (script,) = re.findall(r"(?ms)^```sh\n(.*?)^```", PAGE)
+    run(tmp_path, "bash", "-e", "-c", script)
+    made = tmp_path / "gateways"
+    check = ["openssl", "verify", "-crl_check", "-CRLfile", "crl.pem", "-CAfile", "ca.pem"]
+    run(made, *check, "-purpose", "sslclient", "gw-0105-001.pem")
+    run(made, *check, "-purpose", "sslserver", "-verify_hostname", "hub.example", "broker.pem")
+    # As the centre would be set up with them: the file of the page is right, but for the person's name.
+    assert command.main(["check", "--config", str(CONFIGS / "demo/hub.toml"), "--set", "mqtt.tls=true", *(
+        part for key, file in (("ca_file", "ca.pem"), ("cert_file", "gw-0105-001.pem"), ("key_file", "gw-0105-001.key"))
+        for part in ("--set", f"mqtt.{key}={made / file}"))]) == 0, capsys.readouterr().err
+    run(made, "openssl", "ca", "-config", "openssl.cnf", "-revoke", "gw-0105-001.pem")
+    run(made, "openssl", "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+    done = subprocess.run([*check, "gw-0105-001.pem"], cwd=made, capture_output=True, text=True)
+    assert "certificate revoked" in done.stderr + done.stdout
+    run(made, *check, "broker.pem")
+
+
+def test_the_page_names_the_ports_and_the_authorities_of_the_configuration() -> None:
+    text = (CONFIGS / "mosquitto.conf").read_text()
+    assert re.findall(r"(?m)^\| (\d+) \|", PAGE) == re.findall(r"(?m)^listener (\d+)$", text)
+    assert set(re.findall(r"`(\w+-ca)`", PAGE)) == set(re.findall(r"(\w+-ca)\.pem", text))
