@@ -64,7 +64,8 @@ class Daemon:
         if opened.why:
             log.error("journal", why=opened.why, aside=str(opened.aside or ""))
         try:
-            self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version())
+            self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version(),
+                                    opened.lost)
         except BadDocument:
             self._journal.close()
             raise

@@ -280,8 +280,9 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A named degraded mode (NO-JOURNAL, NO-TIME, CLOCK-ASSUMED) begins or ends."""
+    """A named degraded mode (docs/modes.md) begins or ends; of `subject`, where it is not the whole gateway's."""
 
     mode: str
     on: bool
     why: str = ""
+    subject: str = ""

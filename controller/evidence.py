@@ -47,6 +47,8 @@ class Witness:
         self.foreign = False
         self.sounding: bool | None = None
         """By the last GOOD reading; None: never read."""
+        self.blind = False
+        """Whether the last reading said neither sound nor silence."""
         self.silent_us = -1
         """When it was last seen silent."""
         self.rose = False
@@ -60,6 +62,7 @@ class Witness:
     def hear(self, reading: Reading) -> bool | None:
         """Sound, silence, or None: this reading says neither."""
         says = self._says(reading)
+        self.blind = says is None
         if says is None:
             return None
         self.rose = says and self.sounding is False
@@ -110,6 +113,8 @@ class _Window:
     on_us: int
     off_us: int
     commanded: bool = False
+    read: bool = False
+    """Whether feedback could be read within it, whatever it said."""
     sensed: bool = False
     heard: bool = False
     unclosed: bool = False
@@ -156,6 +161,9 @@ class Tally:
         A witness that was latched proves the phase whose edge came last before it rose. If it is not seen clear
         between two phases, the second is not proved: a bit that stays set for any reason would prove them all.
         """
+        if witness.proves is Stage.SENSED:
+            for window in self._windows.values():
+                window.read |= self._shows_us(window) <= at_us <= self._shown_us(window)
         if not says or witness.foreign or witness.proves is None:
             return
         if witness.proves is Stage.HEARD:
@@ -217,16 +225,22 @@ class Tally:
         return bool(e.sensed if stage is Stage.SENSED else e.heard)
 
     def verdict(self, trouble: str) -> tuple[Stage, str]:
-        """How an activation that was let run to its end has ended; `trouble` is the last thing that went wrong."""
-        e = self.evidence
+        """How an activation that was let run to its end has ended; `trouble` is the last thing that went wrong.
+
+        Feedback that could not be read denies nothing and proves nothing: then it ends as one without feedback.
+        """
+        e, windows = self.evidence, self._windows.values()
         short = f"commanded {e.commanded} of {e.phases}" + (f": {trouble}" if trouble else "")
         if e.sounded:
             return Stage.FINISHED, "" if e.commanded == e.phases else short
         if e.commanded < e.phases:
             return Stage.FAILED, short
-        if e.independent:
+        unread = e.phases - sum(w.read for w in windows)
+        if e.independent and (not unread or any(w.read and not w.sensed for w in windows)):
             return Stage.FAILED, f"not sensed: {e.phases - e.sensed} of {e.phases}"
-        unclosed = sum(w.unclosed for w in self._windows.values())
+        unproved = f"no feedback in {unread} of {e.phases}" if e.independent else ""
+        self._independent = False
+        unclosed = sum(w.unclosed for w in windows)
         if unclosed:
             return Stage.FAILED, f"contactor did not close: {unclosed} of {e.phases}"
-        return Stage.FINISHED, ""
+        return Stage.FINISHED, unproved

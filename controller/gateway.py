@@ -79,6 +79,7 @@ SHOW_US = 1 * S
 """How often a device's readings are shown to the session; it tells them on by exception."""
 READS_LIMIT = 16
 """Technicians' reads under way at once."""
+CLOCK_ASSUMED = "CLOCK-ASSUMED"
 TO_ORDERS = frozenset({"order", "stop", "activate", "growl", "quiet-test"})
 """What a technician asks that does something; the rest are looks."""
 TO_LOCKOUT = frozenset({"tag", "untag"})
@@ -100,9 +101,11 @@ class Gateway:
     """One gateway. `records` is what its journal holds; `session` names this run of the process.
 
     `file` is the trust list that gateway.toml names; BadDocument when neither it nor one in `records` may rule.
+    `forgot`: it had a journal, which is lost.
     """
 
-    def __init__(self, config: Config, file: File, records: Sequence[Record], session: str, version: str) -> None:
+    def __init__(self, config: Config, file: File, records: Sequence[Record], session: str, version: str,
+                 forgot: bool = False) -> None:
         spec = config.spec
         self.succession = Succession(spec.gateway.deployment, spec.trust.pinned, file, records)
         trust = self.succession.ruling.list
@@ -123,7 +126,7 @@ class Gateway:
                              spec.local.technicians, session)
         self.session = Session(_birth(config, trust, session, version))
         self.lockout = Lockout(self.sirens, spec.local.technicians, spec.local.commanders)
-        self.orders.restore(records)
+        self.orders.restore(records, forgot)
         self.session.restore(records)
         self.lockout.restore(records)
         for siren in self.sirens.values():
@@ -252,6 +255,9 @@ class Gateway:
                 # To the session.
                 case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Degraded() | Beat()) as what:
                     tell(self.session, what)
+                    if isinstance(what, Degraded) and what.mode != CLOCK_ASSUMED:
+                        name = what.mode.lower() + ("" if what.on else "-ended")
+                        work.append(Notice(name, what.subject, what.why, urgent=what.on))
                 case (Notice() | Changed()) as what:
                     if isinstance(what, Changed):
                         self._last[what.id] = what
@@ -274,7 +280,7 @@ class Gateway:
                     for hearer in hearers:
                         tell(hearer, what)
                     if first:
-                        work.append(Degraded("CLOCK-ASSUMED", what.trust is Trust.ASSUMED))
+                        work.append(Degraded(CLOCK_ASSUMED, what.trust is Trust.ASSUMED))
                 case Woken():
                     pass
                 case unknown:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ class Opened:
 
     why: str = ""
     aside: Path | None = None
+    lost: bool = False
+    """What it held is gone, or cannot be read now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Journal:
             if body is not None:
                 self._records.append(Record(f"{kind}-beside", body))
             if wrong:
-                opened = Opened("; ".join(part for part in (opened.why, wrong) if part), opened.aside)
+                opened = replace(opened, why="; ".join(part for part in (opened.why, wrong) if part))
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
         return opened
@@ -231,9 +233,9 @@ class Journal:
             self._drop()
             if not fresh and _is_broken(error):
                 return self._put_aside()
-            return Opened(why=f"{self._path} cannot be opened: {error}")
+            return Opened(why=f"{self._path} cannot be opened: {error}", lost=True)
         why = "; ".join(found) if found else f"{self._path} was empty: a new journal is begun" if empty else ""
-        return Opened(why)
+        return Opened(why, lost=empty)
 
     def _put_aside(self) -> Opened:
         """Rename a broken file, for whoever wants to know, and begin a new one."""
@@ -248,11 +250,11 @@ class Journal:
                 for ending in ("", "-wal", "-shm"):
                     old.with_name(old.name + ending).unlink(missing_ok=True)
         except OSError as error:
-            return Opened(why=f"{self._path} is broken and cannot be put aside: {error}")
+            return Opened(why=f"{self._path} is broken and cannot be put aside: {error}", lost=True)
         self._head = Head(0, b"")
         opened = self._open()
         return Opened(why=opened.why or f"{self._path} was broken: put aside as {aside.name}, a new journal is begun",
-                      aside=aside)
+                      aside=aside, lost=True)
 
     def _drop(self) -> None:
         if self._db is not None:

@@ -107,6 +107,11 @@ class Accept(Message):
     raw: str | None = None
     """The signed order as it came."""
 
+    @property
+    def due_us(self) -> int:
+        """The ordered start; of what is to begin at once, when it was issued."""
+        return self.start_wall_us if self.scheduled else self.issued_wall_us
+
     def armed(self, wall_us: int) -> bool:
         """Whether it is to begin later than now."""
         return self.scheduled and self.start_wall_us > wall_us

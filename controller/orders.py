@@ -37,6 +37,7 @@ from controller.event import (
 from controller.intake import Intake, Refusal
 from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
 from controller.pulse import Pulse
+from controller.regime import Regime
 from controller.restart import GoesOn, Over, Waits, fate
 from controller.signal import Signals
 from controller.signers import TrustList
@@ -54,8 +55,6 @@ DRILL_PATIENCE_US = 5 * S
 """A drill waits so long: a card that erases a block may take a second, and nobody is warned by a drill."""
 STOP_PATIENCE_US = 90 * S
 """A siren that is not off by then will not be: a motor runs down in 60 s."""
-
-NO_JOURNAL, NO_TIME = "NO-JOURNAL", "NO-TIME"
 
 OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Woken
 OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish
@@ -77,7 +76,7 @@ class Orders:
         self._waiting: dict[str, Entry] = {}
         """Orders whose record is on the way to the disk, and stops whose sirens are not yet off."""
         self._token = 0
-        self._modes: set[str] = set()
+        self._regime = Regime()
         self._pulse = Pulse()
         self._now_us = 0
         self._out: list[OrdersEffect] = []
@@ -86,9 +85,12 @@ class Orders:
     def deadline(self) -> int | None:
         return earliest(self._intake.deadline, self._pulse.deadline, *(e.until_us for e in self._waiting.values()))
 
-    def restore(self, records: Iterable[Record]) -> None:
-        """Take up what the journal holds, before the first event. What is open goes on when the clock is known."""
-        records = list(records)
+    def restore(self, records: Iterable[Record], forgot: bool = False) -> None:
+        """Take up what the journal holds, before the first event. What is open goes on when the clock is known.
+
+        `forgot`: there was a journal and it is lost. What was issued before now may have been carried out already.
+        """
+        records, self._regime.forgot = list(records), forgot
         self._ledger.restore(records)
         self._intake.restore(records)
         self._cut = self._ledger.open()
@@ -163,8 +165,6 @@ class Orders:
         """Refuse what is not believed (yet): nothing is remembered by its id, so a false copy blocks no true order."""
         order, reason = refusal.order, refusal.reason
         self._out += answers.refused(order, reason, refusal.detail, client)
-        if reason is Reason.NO_TIME:
-            self._degraded(NO_TIME, True, "the clock is not to be believed")
         if order is None or not refusal.answer:
             return
         if self._intake.answered(order):
@@ -183,7 +183,7 @@ class Orders:
             self._refuse(Refusal(rejected.reason, rejected.order, rejected.detail), client)
             return
         accept = self._site.accept(order, signed, client is not None, self._wall.text, self._wall.us)
-        reason = self._site.unfit(accept)
+        reason = self._site.unfit(accept) or self._regime.refuses(accept)
         urgent = accept.action is Action.STOP or accept.mode is Mode.LIVE
         if order.body.trust_version > self.trust.version:
             self._out.append(Notice("trust-behind", str(order.body.trust_version), f"here {self.trust.version}"))
@@ -240,18 +240,18 @@ class Orders:
             self._waiting[entry.id] = entry
 
     def _durable(self, token: int) -> None:
-        self._degraded(NO_JOURNAL, False)
+        self._out += self._regime.journal(True)
         for entry in [e for e in self._waiting.values() if e.token <= token and e.awaits_disk]:
             self._go(entry)
 
     def _append_failed(self, token: int, why: str) -> None:
-        self._degraded(NO_JOURNAL, True, why)
+        self._out += self._regime.journal(False, why)
         for entry in [e for e in self._waiting.values() if e.token == token and e.awaits_disk]:
             self._go_without_disk(entry)
 
     def _go_without_disk(self, entry: Entry) -> None:
-        self._degraded(NO_JOURNAL, True, "no answer from the journal")
-        if entry.accept.mode is Mode.LIVE:
+        self._out += self._regime.journal(False, "no answer from the journal")
+        if self._regime.goes_unwritten(entry.accept, self._wall.us):
             self._go(entry)
             return
         for part in entry.parts.values():
@@ -268,22 +268,8 @@ class Orders:
         self._watch()
 
     def _give(self, entry: Entry, part: Part, resumed: bool) -> None:
-        accept, activation = entry.accept, entry.activation(part.siren)
         part.step(Kind.GO)
-        if accept.action is Action.QUIET_TEST:
-            self._out.append(QuietTest(part.siren, activation, entry.id, accept.by))
-            return
-        timeline = self._site.timeline(accept)
-        assert timeline is not None, accept
-        expires_us = accept.expires_wall_us
-        if resumed and part.started:
-            # It did start in time; what is left may begin as long as there is something left.
-            expires_us = max(expires_us, accept.start_wall_us + accept.limit_us)
-        self._out.append(Activate(
-            siren=part.siren, activation=activation, order=entry.id, mode=accept.mode, rank=accept.rank,
-            timeline=timeline, start_wall_us=accept.start_wall_us if accept.scheduled or resumed else None,
-            limit_us=accept.limit_us, expires_wall_us=expires_us, by=accept.by, resumed=resumed, growl=accept.growl,
-        ))
+        self._out.append(self._site.task(entry.accept, part.siren, entry.activation(part.siren), part.started, resumed))
 
     def _progressed(self, event: Progress) -> None:
         entry = self._ledger.get(event.order)
@@ -376,8 +362,7 @@ class Orders:
     # After a restart.
 
     def _resume(self) -> None:
-        if self._wall.believed_us is not None:
-            self._degraded(NO_TIME, False)
+        self._out += self._regime.clock(self._wall)
         for entry, part in [(e, p) for e in self._cut for p in e.parts.values() if p.state is State.CUT]:
             self._take_up(entry, part)
         self._cut = [e for e in self._cut if any(p.state is State.CUT for p in e.parts.values())]
@@ -417,11 +402,6 @@ class Orders:
     def _watch(self) -> None:
         """While something live sounds or is about to, the journal shall know when we were last here."""
         self._pulse.watch(self._now_us, self._ledger.warns(self._wall.us))
-
-    def _degraded(self, mode: str, on: bool, why: str = "") -> None:
-        if (mode in self._modes) != on:
-            self._modes ^= {mode}
-            self._out.append(Degraded(mode, on, why))
 
     # Answers.
 

@@ -50,6 +50,8 @@ DISK_PATIENCE_US = 2 * S
 """A line goes out without the disk's word after this: a card that hangs must not silence a fault (HONEST: 30 s)."""
 REWRITE_US = 10 * S
 """How often a line that could not be written is tried again."""
+NO_HUB_US = 30 * S
+"""So long without a broker is NO-HUB: a connection that is renewed, or a gateway that starts, is no news."""
 LOST_LIMIT = 2 * LINES_LIMIT
 """Records kept for that; each line has at most two."""
 ANSWER_GAP_US = 1 * S
@@ -59,6 +61,7 @@ ANSWER_LIMIT = 256
 
 NO_JOURNAL = "NO-JOURNAL"
 OUTBOX_FULL = "OUTBOX-FULL"
+NO_HUB = "NO-HUB"
 
 
 class Phase(Enum):
@@ -98,7 +101,11 @@ class Session:
         self._writing: OrderedDict[int, tuple[Record, int]] = OrderedDict()
         self._lost: dict[int, Record] = {}
         self._rewrite_us: int | None = None
-        self._modes: set[str] = set()
+        self._modes: set[tuple[str, str]] = set()
+        """... with whom each is about; empty: the whole gateway."""
+        self._offline_us: int | None = None
+        """Since when there is no broker."""
+        self._no_hub = False
         self._omitted: list[int] = []
         self._panel = Panel()
         self._notices = Notices()
@@ -114,7 +121,7 @@ class Session:
     def deadline(self) -> int | None:
         written = next(iter(self._writing.values()))[1] + DISK_PATIENCE_US if self._writing else None
         online = (self._panel.deadline, self._told_us + self._beat_us) if self._phase is Phase.ONLINE else ()
-        return earliest(written, self._rewrite_us, self._notices.deadline, *online)
+        return earliest(written, self._rewrite_us, self._notices.deadline, self._no_hub_us, *online)
 
     @property
     def _beat_us(self) -> int:
@@ -133,8 +140,8 @@ class Session:
     @property
     def modes(self) -> tuple[str, ...]:
         """The degraded modes that are on, by name."""
-        own = ([NO_JOURNAL] if self._lost else []) + ([OUTBOX_FULL] if self._omitted else [])
-        return tuple(sorted({*self._modes, *own}))
+        own = {NO_JOURNAL: self._lost, OUTBOX_FULL: self._omitted, NO_HUB: self._no_hub}
+        return tuple(sorted({*(mode for mode, _ in self._modes), *(mode for mode, on in own.items() if on)}))
 
     def will(self) -> tuple[str, bytes]:
         """What the broker says for us, retained, when we are gone without a word."""
@@ -181,6 +188,7 @@ class Session:
             case BrokerUp() | BrokerDown():
                 self._phase = TABLE[self._phase, type(event)]
                 self._outbox.cut()
+                self._hear_of_broker(out)
                 if self._phase is Phase.ONLINE:
                     self._introduce(out)
             case Confirmed(token):
@@ -198,10 +206,10 @@ class Session:
                     self._notice(first, out)
             case Changed():
                 self._panel.change(now_us, event)
-            case Degraded(mode, True, _):
-                self._modes.add(mode)
-            case Degraded(mode, False, _):
-                self._modes.discard(mode)
+            case Degraded(mode, True, _, subject):
+                self._modes.add((mode, subject))
+            case Degraded(mode, False, _, subject):
+                self._modes.discard((mode, subject))
             case Clock(wall_us, _, _):
                 self._wall_minus_now_us = wall_us - now_us
             case Head():
@@ -310,6 +318,19 @@ class Session:
                       subject=notice.subject, detail=notice.detail, urgent=notice.urgent)
         self._say(event, out)
 
+    def _hear_of_broker(self, out: list[SessionEffect]) -> None:
+        """It is there, or gone. How long it was away is told, for nobody could be told in the meantime."""
+        if self._phase is Phase.OFFLINE:
+            return
+        if self._no_hub:
+            self._notice(Notice(f"{NO_HUB.lower()}-ended", "", f"since {self._instant(self._offline_us)}"), out)
+        self._offline_us, self._no_hub = None, False
+
+    @property
+    def _no_hub_us(self) -> int | None:
+        """When an absence becomes NO-HUB."""
+        return None if self._no_hub or self._offline_us is None else self._offline_us + NO_HUB_US
+
     # What is retained.
 
     def _introduce(self, out: list[SessionEffect]) -> None:
@@ -333,7 +354,8 @@ class Session:
     def _status(self, state: Literal["online", "offline", "lost"]) -> Status:
         journal = None if self._head is None else JournalHead(n=self._head.n, hash=self._head.hash.hex())
         return Status(gateway=self._birth.gateway, session=self._birth.session, state=state, at=self._instant(),
-                      modes=self.modes, last_seq=self._outbox.last_seq, journal=journal)
+                      modes=tuple(m for m in self.modes if m != NO_HUB), last_seq=self._outbox.last_seq,
+                      journal=journal)
 
     def _tell_state(self, new: Changed, since_us: int, out: list[SessionEffect]) -> None:
         state = State(id=new.id, at=self._instant(since_us), state=new.state, why=new.why, mode=new.mode,
@@ -351,6 +373,12 @@ class Session:
             self._not_written(token)
         if self._rewrite_us is not None and self._rewrite_us <= now_us:
             self._rewrite(out)
+        if self._offline_us is None and self._phase is Phase.OFFLINE:
+            self._offline_us = now_us
+        if self._no_hub_us is not None and self._no_hub_us <= now_us:
+            self._no_hub = True
+            since = self._instant(self._offline_us)
+            self._notice(Notice(NO_HUB.lower(), "", f"no broker since {since}", urgent=True), out)
         for notice in self._notices.due(now_us):
             self._notice(notice, out)
         if self._phase is Phase.ONLINE:

@@ -13,7 +13,7 @@ from controller.agenda import Agenda
 from controller.arming import Arming
 from controller.conduct import TRANSITIONS, UNKNOWN, Move, State
 from controller.config import Drive, SirenSection
-from controller.event import Activate, Changed, Clock, Lock, Notice, Progress, QuietTest, Stop, Turned
+from controller.event import Activate, Changed, Clock, Degraded, Lock, Notice, Progress, QuietTest, Stop, Turned
 from controller.evidence import Witness
 from controller.fault import PATIENCE_US, Fault
 from controller.grade import Grading
@@ -37,7 +37,7 @@ STUCK_US = 1 * S
 NOT_OPEN = "contactor did not open"
 
 SirenEvent = Activate | Stop | QuietTest | Lock | Clock | Took | Edged | Ended | Presence | Woken
-SirenEffect = Begin | Abort | Progress | Notice | Turned | Changed
+SirenEffect = Begin | Abort | Progress | Notice | Degraded | Turned | Changed
 
 
 class Siren:
@@ -81,7 +81,7 @@ class Siren:
     @property
     def deadline(self) -> int | None:
         return earliest(self._agenda.deadline, self._hand_over_us(), self._drive.deadline, self._fault.deadline,
-                        self._stuck_us(), self._quiet.deadline, self._motor.deadline)
+                        self._stuck_us(), self._quiet.deadline, self._motor.deadline, self._watch.deadline)
 
     def handle(self, now_us: int, event: SirenEvent) -> list[SirenEffect]:
         self.isolator.born(now_us)
@@ -143,6 +143,7 @@ class Siren:
             if told.stage is Stage.STOPPED and not confirmed:
                 self._out.append(Notice("stop-unconfirmed", self.id, told.reason, urgent=True))
         self._out += self._quiet.look(now_us)
+        self._out += self._watch.look(now_us)
         self._ail(now_us, self._motor.look(now_us))
 
     # Activations.

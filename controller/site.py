@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.event import Ask, Rank
+from controller.event import Activate, Ask, QuietTest, Rank
 from controller.ledger import Accept
 from controller.signal import ACTIVATION_MARGIN_S, PROGRAMME_LIMIT_S, Family, Phase, Segment, Signals, Timeline
 from controller.trust import Reason, Signed, Unverified
@@ -104,6 +104,21 @@ class Site:
         if name is None or name not in self._signals or self._signals.digest(name) != accept.sound_digest:
             return None
         return self._signals.timeline(name)
+
+    def task(self, accept: Accept, siren: str, activation: str, started: bool, resumed: bool) -> Activate | QuietTest:
+        """What a siren is told to do for it; `started`: it had begun before a restart, after which it is `resumed`."""
+        if accept.action is Action.QUIET_TEST:
+            return QuietTest(siren, activation, accept.order, accept.by)
+        timeline, expires_us = self.timeline(accept), accept.expires_wall_us
+        assert timeline is not None, accept
+        if resumed and started:
+            # It did start in time; what is left may begin as long as there is something left.
+            expires_us = max(expires_us, accept.start_wall_us + accept.limit_us)
+        return Activate(
+            siren=siren, activation=activation, order=accept.order, mode=accept.mode, rank=accept.rank,
+            timeline=timeline, start_wall_us=accept.start_wall_us if accept.scheduled or resumed else None,
+            limit_us=accept.limit_us, expires_wall_us=expires_us, by=accept.by, resumed=resumed, growl=accept.growl,
+        )
 
     def _rank(self, body: OrderBody) -> Rank:
         if body.mode is Mode.SILENT:

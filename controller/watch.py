@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from controller.config import Drive, SirenSection
+from controller.event import Degraded
 from controller.evidence import Witness, witnesses
 from controller.wire import Stage
 from firmware_bridge.machine import MS, S
@@ -23,8 +24,11 @@ APART_US = 2 * S
 """Sound this long after a siren of ours should have run down, with a silence between, is not ours."""
 AGE_US = 15 * S
 """A state older than this proves nothing in a test; states are polled each second or so."""
+BLIND_US = 5 * S
+"""So long no feedback of a siren can be read before that is said: one garbled answer is no news. (HONEST: 30 s)"""
 TRIES = 2
 """An output that could not be read so often is known to be unreadable; a start does not wait for more."""
+NO_FEEDBACK = "NO-FEEDBACK"
 
 
 class Says(Enum):
@@ -56,6 +60,7 @@ class Watch:
     def __init__(self, section: SirenSection, profile: Profile, others: Mapping[str, Profile]) -> None:
         output = profile.output
         assert output is not None
+        self._siren = section.id
         drive = Drive.of(section.drive)
         point = profile.point(output.state, drive.channel)
         found = witnesses(section, {**others, drive.device: profile})
@@ -75,6 +80,23 @@ class Watch:
         self._head = output.class_ is OutputClass.B_PRIME
         self._polled = point.spec.poll_ms is not None
         self._told_on = False
+        self.blind = False
+        """None of its feedback can be read: what it does is not known (NO-FEEDBACK)."""
+        self._dim_us: int | None = None
+        """Since when that is so."""
+
+    @property
+    def deadline(self) -> int | None:
+        return None if self.blind or self._dim_us is None else self._dim_us + BLIND_US
+
+    def look(self, now_us: int) -> Iterator[Degraded]:
+        """Whether its feedback can be read, when that is news."""
+        dim = bool(self.witnesses) and all(w.blind for w in self.witnesses)
+        self._dim_us = None if not dim else now_us if self._dim_us is None else self._dim_us
+        blind = self._dim_us is not None and now_us >= self._dim_us + BLIND_US
+        if blind is not self.blind:
+            self.blind = blind
+            yield Degraded(NO_FEEDBACK, blind, ", ".join(map(str, self.witnesses)), self._siren)
 
     @property
     def _suspects(self) -> tuple[Witness, ...]:
@@ -90,7 +112,8 @@ class Watch:
     def why(self) -> str:
         """What hub and technician should know of it."""
         unread = "" if self.own_us is not None else "not read yet" if self.own_tries < TRIES else "unreadable"
-        return "; ".join(part for part in ("not ours" if self.foreign else "", unread) if part)
+        words = ("not ours" if self.foreign else "", unread, "no feedback" if self.blind else "")
+        return "; ".join(part for part in words if part)
 
     @property
     def foreign(self) -> bool:

@@ -375,8 +375,7 @@ def test_without_a_believable_clock_only_stops() -> None:
     desk = Desk(clock=False)
     out = desk.arrives(live(1))
     assert refused(out) == "no-time"
-    assert Degraded("NO-TIME", True, "the clock is not to be believed") in out
-    assert desk.tick(0, level=Trust.UNTRUSTED) == []
+    assert desk.tick(0, level=Trust.UNTRUSTED) == [Degraded("NO-TIME", True, "the clock is not to be believed")]
     assert refused(desk.arrives(drill(2))) == "no-time"
     assert said(desk.arrives(stop()))[0] == ("", Stage.RECEIVED, "")
     assert desk.tick(0, level=Trust.ASSUMED) == [Degraded("NO-TIME", False)]
@@ -733,10 +732,40 @@ def test_a_technicians_sounding_is_never_taken_up() -> None:
 def test_a_restart_waits_for_a_believable_clock() -> None:
     records = cut(live(), True).records + cut(drill(2, sound="demo-918", start_s=250), False).records
     after = Desk(sirens=("s-1",), records=records, clock=False)
-    assert after.tick(10**6, level=Trust.UNTRUSTED) == []
+    assert of(Degraded, after.tick(10**6, level=Trust.UNTRUSTED)) == [
+        Degraded("NO-TIME", True, "the clock is not to be believed")]
     assert said(after.tick(10**6, 61, level=Trust.UNTRUSTED)) == [("s-1", Stage.FAILED, "cut by restart")]
     (one,) = of(Activate, after.tick(100, after_s=1))
     assert one.order == name(2)
+
+
+def armed(**changes: Any) -> dict[str, Any]:
+    """Signed ten minutes ago for a start that is to come."""
+    return {"issued_s": -600, "not_before": wire.to_text(WALL), "expires_at": wire.to_text(WALL + 5 * MINUTE)} | changes
+
+
+def test_without_the_disk_an_old_order_is_not_carried_out() -> None:
+    # What has a start of its own sounds by that, however often it comes.
+    for data, goes in ((live(issued_s=-119), True), (live(issued_s=-122), False), (live(**armed(start_s=5)), True)):
+        desk = Desk()
+        out = [e for a in of(Append, desk.arrives(data)) for e in desk.do(AppendFailed(a.token, "disk full"))]
+        assert len(of(Activate, out)) == (2 if goes else 0)
+        ends = [] if goes else [(s, Stage.REJECTED, "no-journal") for s in ("s-1", "s-2")]
+        assert [s for s in said(out) if s[1] is Stage.REJECTED] == ends
+        assert of(Degraded, out) == [Degraded("NO-JOURNAL", True, "disk full")]
+
+
+def test_a_lost_journal_is_told_and_what_was_issued_before_is_refused() -> None:
+    desk = Desk(clock=False)
+    desk.orders.restore([], forgot=True)
+    (notice,) = of(Notice, desk.tick(0))
+    assert (notice.what, notice.urgent) == ("journal-lost", True)
+    assert refused(desk.arrives(live(1, issued_s=-1))) == "no-journal"
+    assert of(SayAgain, desk.arrives(live(1, issued_s=-1))) == [SayAgain(name(1))]
+    assert len(of(Activate, desk.written(desk.arrives(live(2))))) == 2
+    assert len(of(Activate, desk.written(desk.arrives(drill(3, **armed(start_s=250)))))) == 2
+    assert of(Stop, desk.arrives(stop(issued_s=-1)))
+    assert of(Notice, desk.tick(1)) == []
 
 
 def test_while_it_sounds_the_journal_is_told_that_we_are_here() -> None:

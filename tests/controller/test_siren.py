@@ -158,7 +158,11 @@ def test_no_reading_no_proof(wrong: str) -> None:
     f.order(beat(6, 10, 6, 10, 6, 10))
     f.run(T0 + 200 * S)
     assert f.evidence().sensed == 0
-    assert f.end().stage is Stage.FAILED
+    # What could not be read denies nothing: it ends as a siren without feedback does, and says so.
+    unread = (Stage.FINISHED, "no feedback in 3 of 3", False)
+    read = (Stage.FAILED, "not sensed: 3 of 3", True)
+    assert (f.end().stage, f.end().reason, f.evidence().independent) == (read if wrong == "late sensor" else unread)
+    assert not f.evidence().sounded
 
 
 def test_four_of_five_phases_prove_a_sounding_and_fewer_do_not() -> None:

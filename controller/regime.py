@@ -1,0 +1,58 @@
+"""The regime: what orders a gateway carries out, given what it lacks itself (docs/modes.md).
+
+NO-TIME: what is signed cannot be told from what is old, so nothing of it sounds; that is judged where instants are
+(`intake.py`). NO-JOURNAL: only what is live and young. A journal that was lost: nothing that was issued before, for
+nobody remembers whether it was carried out. A stop is carried out under every regime.
+
+It refuses to know why the disk, the clock or the past is missing.
+"""
+
+from controller.event import Degraded, Notice
+from controller.ledger import Accept
+from controller.trust import Reason
+from controller.wall import Wall
+from controller.wire import Action, Mode
+from firmware_bridge.machine import S
+
+UNWRITTEN_AGE_US = 120 * S
+"""A live order for now that is older is not carried out without the disk: what is not written may come again."""
+
+NO_JOURNAL, NO_TIME = "NO-JOURNAL", "NO-TIME"
+
+
+class Regime:
+    """`forgot`: there was a journal, and it is lost."""
+
+    def __init__(self) -> None:
+        self.forgot = False
+        self._floor_us: int | None = None
+        self._modes: set[str] = set()
+
+    def journal(self, works: bool, why: str = "") -> list[Degraded]:
+        """The disk took a record, or did not."""
+        return self._mode(NO_JOURNAL, not works, why)
+
+    def clock(self, wall: Wall) -> list[Degraded | Notice]:
+        """The clock was heard."""
+        out: list[Degraded | Notice] = []
+        out += self._mode(NO_TIME, wall.believed_us is None, "the clock is not to be believed")
+        if self.forgot and self._floor_us is None and wall.believed_us is not None:
+            self._floor_us = wall.us
+            out.append(Notice("journal-lost", "", f"what was issued before {wall.text} is refused", urgent=True))
+        return out
+
+    def refuses(self, accept: Accept) -> Reason | None:
+        """Why an order that is believed is not carried out here and now."""
+        forgotten = self._floor_us is not None and accept.due_us < self._floor_us
+        return Reason.NO_JOURNAL if forgotten and accept.action is not Action.STOP else None
+
+    @staticmethod
+    def goes_unwritten(accept: Accept, wall_us: int) -> bool:
+        """Whether it is carried out although the disk does not have it."""
+        return accept.mode is Mode.LIVE and wall_us - accept.due_us <= UNWRITTEN_AGE_US
+
+    def _mode(self, mode: str, on: bool, why: str) -> list[Degraded]:
+        if (mode in self._modes) == on:
+            return []
+        self._modes ^= {mode}
+        return [Degraded(mode, on, why if on else "")]

@@ -1,0 +1,169 @@
+"""The named degraded modes, each in a whole gateway: how it begins and ends, its bit in the status, what it changes."""
+
+import json
+from typing import Any
+
+from controller import wire
+from controller.event import AppendFailed, Ask, BrokerDown, BrokerUp, Clock, Durable, Publish, Trust
+from controller.session import BEAT_US, MODES_GAP_US, NO_HUB_US, REWRITE_US
+from controller.watch import BLIND_US
+from controller.wire import Action, Mode, Stage, Status
+from firmware_bridge.machine import S
+from simulators import site
+from simulators.world import World
+from tests.controller.test_gateway import CONFIGS, DEMO, TRUST, City
+
+OURS = "gw-jinshui"
+HERE = "41/01/05"
+LIVE = {"mode": Mode.LIVE, "signers": ("operator-1", "commander"), "area": HERE}
+
+
+class Disk(World):
+    """A world whose gateways' disks can refuse."""
+
+    full = False
+
+    def _later(self, t_us: int, station: Any, life: int, event: object) -> None:
+        if self.full and isinstance(event, Durable):
+            station.records.pop()
+            event = AppendFailed(event.token, "disk full")
+        super()._later(t_us, station, life, event)
+
+
+class Clocks(World):
+    """A world in which the kernel may not know the time."""
+
+    level = Trust.TRUSTED
+
+    def tell(self, station: Any, event: object) -> None:
+        if isinstance(event, Clock):
+            event = Clock(event.wall_us, 0, self.level)
+        super().tell(station, event)
+
+
+def city(kind: type[World]) -> City:
+    out = City()
+    out.world = kind(site.load(DEMO / "site.toml"), CONFIGS, TRUST)
+    out.world.run(8)
+    return out
+
+
+def modes(city: City) -> set[str]:
+    """What the hub was told last."""
+    told = [p.payload for _, p in city.station(OURS).published if p.topic.endswith("/status")]
+    return {*wire.decode(Status, told[-1]).modes} - {"CLOCK-ASSUMED"}
+
+
+def shown(city: City) -> set[str]:
+    """What the technician sees."""
+    return {*asked(city, "status")[-1]["modes"]} - {"CLOCK-ASSUMED"}
+
+
+def asked(city: City, verb: str, user: str = "nobody", **args: object) -> list[dict[str, Any]]:
+    station = city.station(OURS)
+    before = len(station.published)
+    city.world.tell(station, Ask(7, 1000, user, verb, args))
+    city.world.run(0.5)
+    return [json.loads(p.payload) for _, p in station.published[before:] if isinstance(p, Publish) and p.client == 7]
+
+
+def told(city: City, what: str) -> list[tuple[str, bool]]:
+    return [(e.what, e.urgent) for e in city.events(OURS) if e.what.startswith(what)]
+
+
+def sounding(city: City) -> bool:
+    return bool(city.world.field.sounding()["relay-1", 2])
+
+
+def test_no_journal() -> None:
+    town = city(Disk)
+    assert isinstance(town.world, Disk)
+    assert modes(town) == set()
+    town.world.full = True
+    drill, live = town.order(area=HERE), town.order(name="all-clear", **LIVE)  # type: ignore[arg-type]
+    town.world.run(2)
+    assert modes(town) == shown(town) == {"NO-JOURNAL"}
+    assert set(town.ends(drill).values()) == {(Stage.REJECTED, "no-journal")}
+    assert sounding(town), "a warning goes on without the disk"
+    town.order(Action.STOP, None, area=HERE, mode=Mode.LIVE, signers=("commander",))
+    town.world.run(4)
+    assert not sounding(town), "and so does a stop"
+    assert town.ends(live)["s-102"][0] is Stage.STOPPED
+    town.world.full = False
+    drill = town.order(area=HERE)
+    town.world.run(2 * REWRITE_US / S)
+    assert modes(town) == shown(town) == set()
+    town.world.run(40)
+    assert town.ends(drill)["s-102"][0] is Stage.FINISHED
+    assert told(town, "no-journal") == [("no-journal", True), ("no-journal-ended", False)]
+
+
+def test_no_time() -> None:
+    town = city(Clocks)
+    assert isinstance(town.world, Clocks)
+    live = town.order(name="all-clear", **LIVE)  # type: ignore[arg-type]
+    armed = town.order(start_in_s=60, area=HERE)
+    town.world.run(2)
+    town.world.level = Trust.UNTRUSTED
+    town.world.run(2 + MODES_GAP_US / S)
+    assert modes(town) == shown(town) == {"NO-TIME"}
+    assert sounding(town), "what sounds goes on"
+    late = town.order(area=HERE)
+    town.order(Action.STOP, None, area=HERE, mode=Mode.LIVE, signers=("commander",), stops=live.body.id)
+    town.world.run(5)
+    assert {r.reason for r in town.receipts() if r.order == late.body.id and r.gateway == OURS} == {"no-time"}
+    assert not sounding(town), "a stop needs no clock"
+    town.world.run(110)
+    assert town.ends(armed)["s-102"][0] is Stage.FINISHED, "what a trusted clock has placed begins at its instant"
+    town.world.level = Trust.TRUSTED
+    town.world.run(2 + MODES_GAP_US / S)
+    assert modes(town) == shown(town) == set()
+    assert told(town, "no-time") == [("no-time", True), ("no-time-ended", False)]
+
+
+def test_no_hub() -> None:
+    town = city(World)
+    station = town.station(OURS)
+    town.world.tell(station, BrokerDown("gone"))
+    town.world.run(NO_HUB_US / S - 1)
+    assert shown(town) == set(), "a connection that is renewed is no news"
+    town.world.run(1)
+    assert shown(town) == {"NO-HUB"}
+    before = len(station.published)
+    assert asked(town, "stop", siren="all")[-1]["last"] is True
+    town.order(area=HERE)  # as a file from a stick would come
+    town.world.run(60)
+    assert all(p.client is not None for _, p in station.published[before:]), "nobody can be told"
+    town.world.tell(station, BrokerUp())
+    town.world.run(1)
+    assert modes(town) == shown(town) == set()
+    assert told(town, "no-hub") == [("no-hub", True), ("no-hub-ended", False)]
+    drill = town.orders[-1]
+    assert town.ends(drill)["s-102"][0] is Stage.FINISHED, "what happened in the meantime is told now"
+    assert "2026-09-18T02:00:0" in next(e.detail for e in town.events(OURS) if e.what == "no-hub-ended")
+
+
+def test_no_feedback() -> None:
+    town = city(World)
+    town.world.inject("meter-1", "dead")
+    # Three silences make a unit absent; then its readings are BAD.
+    town.world.run(20 + BLIND_US / S)
+    assert modes(town) == shown(town) == {"NO-FEEDBACK"}
+    assert {e.subject for e in town.events(OURS) if e.what == "no-feedback"} == {"s-101", "s-102", "s-103"}
+    assert "no feedback" in asked(town, "status")[-1]["sirens"]["s-102"]["why"]
+    drill = town.order(area=HERE)
+    town.world.run(60)
+    ends = {r.siren: r for r in town.receipts() if r.order == drill.body.id and r.stage.terminal}
+    done = ends["s-102"]
+    assert (done.stage, done.reason) == (Stage.FINISHED, "no feedback in 3 of 3")
+    assert done.evidence is not None
+    assert (done.evidence.commanded, done.evidence.sensed, done.evidence.independent) == (3, 0, False)
+    assert not done.evidence.sounded
+    assert [s.on for s in town.world.sounds if (s.unit, s.channel) == ("relay-1", 2)] == [True, False] * 3
+    town.world.inject("meter-1", "dead", 0)
+    town.world.run(20 + BEAT_US / S)
+    assert modes(town) == shown(town) == set()
+    assert told(town, "no-feedback-ended")
+    drill = town.order(area=HERE)
+    town.world.run(60)
+    assert town.ends(drill)["s-102"] == (Stage.FINISHED, "")
