@@ -9,8 +9,11 @@ help:
 setup demo test check bench states schema lock:
 	@$(DEV) $@ $(ARGS)
 
+attack:
+	@$(DEV) bench attack $(ARGS)
+
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build run *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test check bench states schema lock clean
+.PHONY: help setup demo test check bench attack states schema lock clean

@@ -171,7 +171,7 @@ class Forger:
         other = self._outer()
         match chance.randrange(4):
             case 0:
-                return b'{"payload":"' + other["payload"].encode() + b'",' + order.data[1:]
+                return b'{"payload":"%b",' % str(other["payload"]).encode() + order.data[1:]
             case 1:
                 return order.data[:-1] + b',"signatures":' + dump(other["signatures"]) + b"}"
             case 2:

@@ -81,7 +81,7 @@ def listed(signers: Sequence[Mapping[str, str]] | None = None, **changes: Any) -
     """The office's trust list, signed by two roots, unless it is said otherwise."""
     plain = {"v": 1, "version": VERSION, "deployment": DEPLOYMENT, "issued_at": "2026-09-01T00:00:00.000Z",
              "roots": {"keys": [one["x"] for one in roots()], "threshold": 2}, "keys": SIGNERS} | changes
-    return keys.sign_list(dump(plain), [dict(one) for one in (roots()[:2] if signers is None else signers)])
+    return dump(enveloped(dump(plain), roots()[:2] if signers is None else signers))
 
 
 @cache
