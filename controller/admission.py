@@ -62,7 +62,7 @@ _REMEDY = {
     ListReason.BAD_SIGNATURE: f"somebody changed it on the way, or the file is damaged; {SIGN} again",
     ListReason.TOO_FEW_ROOTS: "let more root holders sign (`siren-hub trust sign`); after a rotation pin the new roots",
     ListReason.FORK: "find out who signed two lists of one version, and sign one of a higher version",
-    ListReason.TOO_FEW_NEW_ROOTS: "let the new root holders sign too (`siren-hub trust sign`)",
+    ListReason.TOO_FEW_NEW_ROOTS: "let the holders of the roots that it names sign too (`siren-hub trust sign`)",
 }
 
 
@@ -133,11 +133,26 @@ def load(path: Path, roots: Roots | None, deployment: str | None) -> SignedList:
         raise BadDocument(refused.problems) from None
 
 
+def peek(data: bytes) -> Envelope:
+    """What is signed and by whom it claims to be; Malformed when it is not signed at all."""
+    return envelope.opened(data, MAX_LIST_BYTES, MAX_LIST_SIGNATURES)
+
+
+def digest(data: bytes) -> str:
+    """What names a signed list, let in or not; empty for what is none."""
+    try:
+        opened = peek(data)
+        look = wire.load_json(opened.payload, MAX_PAYLOAD_BYTES)
+    except Malformed:
+        return ""
+    return opened.digest if {"version", "roots", "keys"} <= look.keys() else ""
+
+
 def _opened(data: bytes, file: str) -> Envelope:
     if len(data) > MAX_LIST_BYTES:
         raise _refused(ListReason.TOO_LARGE, file, "file", f"{len(data)} bytes")
     try:
-        return envelope.opened(data, MAX_LIST_BYTES, MAX_LIST_SIGNATURES)
+        return peek(data)
     except Malformed as error:
         reason = ListReason.UNSIGNED if _is_draft(data) else ListReason.MALFORMED
         raise _refused(reason, file, "signatures" if reason is ListReason.UNSIGNED else "file",

@@ -47,10 +47,12 @@ REFUSED_S = 10.0
 """A message that the broker refuses (its access list, its quota) is tried again after this."""
 SESSION_S = 3600
 """How long the broker keeps what comes while we are away; orders of use are younger, and a hub sends again."""
-PACKET_LIMIT = 64 * 1024
-"""The largest packet a broker of MQTT 5 may send us."""
+PACKET_LIMIT = 528 * 1024
+"""The largest packet a broker of MQTT 5 may send us: a trust list of 512 keys."""
 INBOX_LIMIT = 1_000
 """Messages that came and wait for the loop; beyond it they are dropped (a hub sends again), stops last."""
+INBOX_BYTES = 8 * 1024 * 1024
+"""... and so many bytes of them."""
 PENDING_LIMIT = 2_000
 """Messages on their way to the broker; beyond it those that nobody waits for are dropped."""
 FAREWELL_S = 2.0
@@ -313,6 +315,7 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
     def _init(self, maxsize: int) -> None:
         self._queue: deque[aiomqtt.Message] = deque()
         self._stops: deque[aiomqtt.Message] = deque()
+        self._bytes = 0
 
     def qsize(self) -> int:
         return len(self._queue) + len(self._stops)
@@ -320,16 +323,28 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
     def empty(self) -> bool:
         return self.qsize() == 0
 
+    def full(self) -> bool:
+        return super().full() or self._bytes >= INBOX_BYTES
+
     def put_nowait(self, item: aiomqtt.Message) -> None:
-        if self.full() and self._queue and _is_stop(item):
-            LOG.warning("too many messages: dropped one to %s for a stop", self._queue.pop().topic)
+        while self.full() and self._queue and _is_stop(item):
+            dropped = self._queue.pop()
+            self._bytes -= _size(dropped)
+            LOG.warning("too many messages: dropped one to %s for a stop", dropped.topic)
         super().put_nowait(item)
 
     def _put(self, item: aiomqtt.Message) -> None:
+        self._bytes += _size(item)
         (self._stops if _is_stop(item) else self._queue).append(item)
 
     def _get(self) -> aiomqtt.Message:
-        return (self._stops or self._queue).popleft()
+        item = (self._stops or self._queue).popleft()
+        self._bytes -= _size(item)
+        return item
+
+
+def _size(message: aiomqtt.Message) -> int:
+    return len(message.payload) if isinstance(message.payload, bytes | bytearray) else 0
 
 
 def _is_stop(message: aiomqtt.Message) -> bool:

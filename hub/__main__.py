@@ -11,12 +11,13 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from controller import broker
 from firmware_bridge.errors import BadDocument, Problem
-from hub import acl, audit, config, keys, look, order, resident
+from hub import acl, audit, config, keys, listing, look, order, resident, trust
 from hub.draft import COMMAND
 
 ENVIRONMENT = "SIREN_HUB_CONFIG"
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", parents=[common], help="只检查配置 / only check; exit 2 when something is wrong")
     check.set_defaults(run=_checked)
     order.add_parsers(verbs, common)
+    trust.add_parsers(verbs, common)
     look.add_parsers(verbs, common)
     listed = verbs.add_parser("acl", help="生成 mosquitto 访问表 / mosquitto's access list, from the fleet")
     listed.add_argument("file", type=Path, metavar="FILE", help="fleet.toml，或指明它的 hub.toml / or a hub.toml")
@@ -46,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     kinds = key.add_subparsers(dest="kind", required=True, metavar="KIND")
     new = kinds.add_parser("new", help="生成新密钥 / make a new one")
     new.add_argument("person", help="姓名 / whose it is")
+    new.add_argument("--root", action="store_true", help="根密钥，只签信任名单 / a root key: signs trust lists only")
     new.add_argument("--out", required=True, type=Path, metavar="FILE", help="私钥文件 / the private key's file")
     new.set_defaults(alone=_new_key)
     return out
@@ -118,7 +121,7 @@ def _write_acl(args: argparse.Namespace) -> int:
 
 
 def _new_key(args: argparse.Namespace) -> int:
-    key = keys.new_key(args.person)
+    key = keys.new_key(args.person, args.root)
     try:
         with open(os.open(args.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(key, file, ensure_ascii=False, indent=2)
@@ -126,8 +129,13 @@ def _new_key(args: argparse.Namespace) -> int:
     except OSError as error:
         remedy = "name a new file in a folder there is"
         raise BadDocument([Problem(str(args.out), "--out", error.strerror, remedy)]) from None
-    print(json.dumps({key["kid"]: {"person": args.person, "key": keys.public(key)}}, ensure_ascii=False, indent=2))
-    print(f"{args.out}: 私钥勿外传 keep it private; 以上列入信任名单 the above is for the trust list", file=sys.stderr)
+    if args.root:
+        print(key["x"])
+        told = "以上为根公钥，写入 [trust] roots 与名单 the above is the public root key, to be pinned and listed"
+    else:
+        print(json.dumps(listing.entry(key, time.time_ns() // 1000), ensure_ascii=False, indent=2))
+        told = "以上修改后用 trust draft --add 加入名单 edit the above, and add it by `siren-hub trust draft --add`"
+    print(f"{args.out}: 私钥勿外传 keep it private; {told}", file=sys.stderr)
     return 0
 
 

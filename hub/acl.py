@@ -8,7 +8,6 @@ genuine is its signatures' business, whoever the broker let publish it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -123,6 +122,7 @@ def _hub(hub: HubUser) -> list[Line]:
     return [
         ("read", f"{wire.ROOT}/s/{hub.area}/#"),
         ("read", wire.hub_topic(hub.id, "submit")),
+        ("read", wire.trust_topic(hub.area)),
         ("write", wire.hub_topic(hub.id, "taken")),
         ("write", f"{wire.ROOT}/o/{hub.area}/#"),
         *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "order", "trust", "again")),
@@ -130,15 +130,12 @@ def _hub(hub: HubUser) -> list[Line]:
 
 
 def _gateway(gateway: GatewayUser) -> list[Line]:
-    # The trust list comes down retained, on the topics' own leaf.
-    areas = list(_upward(gateway.area))
-    hears = [*wire.subscriptions(gateway.area, gateway.id), f"{wire.ROOT}/g/{gateway.id}/trust",
-             *(f"{wire.ROOT}/o/{area}/trust" for area in areas)]
+    hears = wire.subscriptions(gateway.area, gateway.id)
     echo = wire.echo_topic(gateway.id)
     return [
         ("write", f"{wire.state_root(gateway.area, gateway.id)}/#"),
         ("write", echo),
-        *(("read", topic) for topic in dict.fromkeys([*hears, echo])),
+        *(("read", topic) for topic in (*hears, echo)),
     ]
 
 
@@ -147,12 +144,8 @@ def _operator(hub: HubUser) -> list[Line]:
     return [
         ("read", f"{wire.ROOT}/s/{hub.area}/#"),
         ("read", wire.hub_topic(hub.id, "taken")),
+        ("read", wire.trust_topic(hub.area)),
         ("write", wire.hub_topic(hub.id, "submit")),
         *(("write", f"{wire.ROOT}/o/{hub.area}{'/+' * n}/stop") for n in range(deeper + 1)),
         ("write", f"{wire.ROOT}/g/+/stop"),
     ]
-
-
-def _upward(area: str) -> Iterator[str]:
-    levels = area.split("/")
-    return ("/".join(levels[: n + 1]) for n in range(len(levels)))

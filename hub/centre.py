@@ -9,15 +9,15 @@ It refuses to know private keys, MQTT and the screen.
 
 from collections.abc import Mapping
 
-from controller import trust, wire
+from controller import admission, trust, wire
 from controller.signal import PROGRAMME_LIMIT_S, Signals
-from controller.signers import TrustList
 from controller.trust import Reason, Rejected
-from controller.wire import Action, OrderBody, Receipt, Status
+from controller.wire import Action, Birth, OrderBody, Receipt, Status
 from firmware_bridge.machine import S, Woken, earliest
 from hub.dispatch import Dispatch
-from hub.event import Broker, Clock, Handed, Note, Publish, Taken, Told
+from hub.event import Broker, Clock, Handed, Listed, Note, Publish, Taken, Told
 from hub.fleet import Fleet
+from hub.roster import Roster
 
 MAX_ORDERS = 256
 """In flight or remembered, so that one handed in twice is sent once. A year's order calendar is a dozen."""
@@ -34,12 +34,12 @@ STOP_US = 40 * S
 class Centre:
     """The machine. `orders` are its dispatches, by id."""
 
-    def __init__(self, hub: str, deployment: str, signals: Signals, trusted: TrustList) -> None:
+    def __init__(self, hub: str, deployment: str, signals: Signals, roster: Roster) -> None:
         self.hub = hub
         self.fleet = Fleet(deployment)
         self._orders: dict[str, Dispatch] = {}
         self._signals = signals
-        self._trusted = trusted
+        self.roster = roster
         self._offset_us: int | None = None
         """Wall minus monotonic time; None: no Clock yet."""
 
@@ -51,11 +51,13 @@ class Centre:
     def deadline(self) -> int | None:
         return earliest(self.fleet.deadline, *(d.deadline for d in self._orders.values()))
 
-    def handle(self, now_us: int, event: Told | Broker | Clock | Handed | Woken) -> list[Publish | Note]:
+    def handle(self, now_us: int, event: Told | Broker | Clock | Handed | Listed | Woken) -> list[Publish | Note]:
         out: list[Publish | Note] = []
         match event:
             case Told():
                 out += self.fleet.handle(now_us, event)
+                if isinstance(event.message, Birth):
+                    out += self.roster.birth(now_us, event.message, event.retained)
                 if isinstance(event.message, Receipt):
                     concerned = [d for d in (self._orders.get(event.message.order),) if d]
                 else:
@@ -68,6 +70,11 @@ class Centre:
                 self._offset_us = wall_us - now_us
                 for dispatch in self._orders.values():
                     out += dispatch.handle(now_us, event)
+            case Listed(raw):
+                out += self.roster.heard(raw)
+            case Handed(raw) if admission.digest(raw):
+                taken, told = self.roster.handed(raw)
+                out += [*told, Publish(wire.hub_topic(self.hub, "taken"), taken.encode())]
             case Handed(raw):
                 taken, first = self.take(now_us, raw)
                 if not taken.taken:
@@ -100,7 +107,7 @@ class Centre:
             if unverified.expires_us <= wall_us:
                 raise Rejected(Reason.EXPIRED, body.id, f"at {body.expires_at}")
             if body.action is not Action.STOP:
-                trust.check(unverified, self._trusted, wall_us)
+                trust.check(unverified, self.roster.listed.list, wall_us)
             if not self._room(body):
                 raise Rejected(Reason.BUSY, body.id, f"{len(self._orders)} orders in flight")
         except Rejected as rejected:

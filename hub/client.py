@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from controller import wire
+from controller.admission import SignedList
 from controller.wire import Action, OrderBody
 from firmware_bridge.errors import BadDocument, Problem
 from hub import draft, keys, report
@@ -104,7 +105,9 @@ class Client:
 
     def draft(self, wish: Wish) -> OrderBody:
         """The order of this wish, made now; BadDocument tells everything that is wrong with it."""
-        return draft.draft(wish, self.config, uuid.uuid4().hex, self._shell.wall_us())
+        body = draft.draft(wish, self.config, uuid.uuid4().hex, self._shell.wall_us())
+        # The broker may have brought a newer list than the file of hub.toml.
+        return body.model_copy(update={"trust_version": self._shell.centre.roster.listed.version})
 
     async def order(self, body: OrderBody, signers: Sequence[dict[str, str]]) -> AsyncIterator[Dispatch]:
         """Sign it, hand it in, and give its picture again and again until a report can be made.
@@ -123,7 +126,7 @@ class Client:
             raise Refused(taken.why)
         if not shell.sends:
             try:
-                await self._hand_to_hub(raw, body)
+                await self._hand_to_hub(raw, body.id, "或直接发送 or send it yourself: --direct")
             except Unreachable:
                 if body.action is not Action.STOP:
                     raise
@@ -170,19 +173,23 @@ class Client:
             await nap(self._shell.changed, left)
             self._alive()
 
-    async def _hand_to_hub(self, raw: bytes, body: OrderBody) -> None:
+    async def hand_list(self, signed: SignedList) -> None:
+        """Hand a trust list to the resident hub; Refused and Unreachable as for an order."""
+        await self._hand_to_hub(signed.text.encode(), signed.digest)
+
+    async def _hand_to_hub(self, raw: bytes, id: str, otherwise: str = "") -> None:
         shell, hub = self._shell, self.config.spec.hub.id
         topic = wire.hub_topic(hub, "submit")
         deadline = asyncio.get_running_loop().time() + HUB_S
-        while (taken := shell.taken.get(body.id)) is None:
+        while (taken := shell.taken.get(id)) is None:
             left_s = deadline - asyncio.get_running_loop().time()
             if left_s <= 0:
                 raise Unreachable(
                     f"总站 {hub} 无应答 / no hub {hub} answered within {HUB_S:g} s. "
-                    f"启动它 start it: siren-hub run {self.config.file}   或直接发送 or send it yourself: --direct")
+                    f"启动它 start it: siren-hub run {self.config.file}   {otherwise}".rstrip())
             shell.connection.publish(topic, raw)
             with suppress(TimeoutError):
-                await self.until(lambda: body.id in shell.taken, min(left_s, HAND_IN_S))
+                await self.until(lambda: id in shell.taken, min(left_s, HAND_IN_S))
         if not taken.taken:
             raise Refused(f"总站拒绝 the hub refused it: {taken.why}")
 

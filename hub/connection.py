@@ -33,7 +33,7 @@ class Connection:
         self._filters = filters
         self._on_message = on_message
         self._on_broker = on_broker
-        self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_LIMIT)
+        self._queue: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue(QUEUE_LIMIT)
         self._up = False
         self._tls: tls.Context | None = None
 
@@ -42,10 +42,10 @@ class Connection:
         mqtt = self._config.spec.mqtt
         return f"{mqtt.host}:{mqtt.port}"
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """QoS 1, not retained; dropped while there is no broker."""
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """QoS 1; dropped while there is no broker."""
         if self._up and not self._queue.full():
-            self._queue.put_nowait((topic, payload))
+            self._queue.put_nowait((topic, payload, retain))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -91,9 +91,9 @@ class Connection:
 
     async def _send(self, client: aiomqtt.Client) -> None:
         while True:
-            topic, payload = await self._queue.get()
+            topic, payload, retain = await self._queue.get()
             try:
-                await client.publish(topic, payload, qos=1)
+                await client.publish(topic, payload, qos=1, retain=retain)
             finally:
                 self._queue.task_done()
 

@@ -49,17 +49,25 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """Somebody handed in bytes that should be a signed order."""
+    """Somebody handed in bytes that should be a signed order, or a signed trust list."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A trust list was published for our area."""
 
     raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Bytes for the broker, QoS 1, not retained."""
+    """Bytes for the broker, QoS 1. Only a trust list is retained."""
 
     topic: str
     payload: bytes
+    retain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +82,11 @@ class Note:
 
 
 class Taken(Message):
-    """The resident hub's word on an order handed in: it sends it and re-sends it, or it does not, and why."""
+    """The resident hub's word on what was handed in: it sends it and re-sends it, or it does not, and why."""
 
     v: Literal[1] = 1
     order: str
-    """Its id; empty where none could be read."""
+    """The order's id, or a trust list's digest; empty where none could be read."""
     taken: bool
     why: str = ""
     gateways: int = 0

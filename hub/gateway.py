@@ -94,6 +94,8 @@ class Gateway:
         self.status: Status | None = None
         self.birth: Birth | None = None
         self.health: Health | None = None
+        self._trust = "", 0
+        """The deployment and version of the list it last said it has."""
         self.states: dict[str, State] = {}
         self.sequence = Sequence()
         self.identity = Identity()
@@ -139,6 +141,7 @@ class Gateway:
                     if self.birth is None or self.birth.model_copy(update={"at": birth.at}) != birth:
                         out.append(Note("birth", self.id, detail=f"{len(birth.sirens)} sirens,"
                                         f" {len(birth.devices)} devices, version {birth.version}"))
+                    self._said_trust(birth, out)
                     self.birth = birth
                 case Health() as health:
                     self.health = health
@@ -218,6 +221,13 @@ class Gateway:
         elif head.n == known.n and head.hash != known.hash:
             out.append(Note("journal-altered", self.id, urgent=True, detail=(
                 f"日志被改 row {head.n} of its journal was {known.hash[:16]} and is {head.hash[:16]}")))
+
+    def _said_trust(self, birth: Birth, out: list[Note | Publish]) -> None:
+        """Trust never goes back: a gateway whose list does has lost its journal, or another took its place."""
+        if birth.deployment == self._trust[0] and birth.trust_version < self._trust[1]:
+            out.append(Note("trust-went-back", self.id, str(birth.trust_version), urgent=True,
+                            detail=f"it had version {self._trust[1]}: its card was changed or restored"))
+        self._trust = birth.deployment, birth.trust_version
 
     def _said_status(self, now_us: int, status: Status, out: list[Note | Publish]) -> None:
         new_session = self.status is not None and self.status.session != status.session

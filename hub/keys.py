@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
-from controller import envelope, trust, wire
-from controller.admission import MAX_LIST_BYTES, MAX_LIST_SIGNATURES
+from controller import admission, envelope, trust, wire
 from controller.envelope import ALGORITHM, Envelope
 from controller.wire import OrderBody
 from firmware_bridge import document
@@ -91,7 +90,7 @@ def cosign(order: bytes, keys: list[dict[str, str]]) -> bytes:
 
 def cosign_list(signed: bytes, keys: list[dict[str, str]]) -> bytes:
     """The same with a trust list. A root that has signed it already signs no second time."""
-    opened = envelope.opened(signed, MAX_LIST_BYTES, MAX_LIST_SIGNATURES)
+    opened = admission.peek(signed)
     return _cosigned(opened, [k for k in keys if k["kid"] not in opened.kids])
 
 

@@ -16,7 +16,8 @@ from hub import event as words
 from hub.centre import Centre
 from hub.config import Config
 from hub.connection import Connection
-from hub.event import Broker, Clock, Handed, Note, Publish, Taken, Told
+from hub.event import Broker, Clock, Handed, Listed, Note, Publish, Taken, Told
+from hub.roster import Roster
 
 CLOCK_US = 1 * S
 """How often the centre is told the time: a step of the wall clock is seen within it."""
@@ -37,7 +38,7 @@ class Shell:
     def __init__(self, config: Config, identifier: str, sends: bool, takes: bool,
                  on_note: Callable[[Note], None]) -> None:
         hub = config.spec.hub
-        self.centre = Centre(hub.id, hub.deployment, config.signals, config.trusted)
+        self.centre = Centre(hub.id, hub.deployment, config.signals, Roster(config.listed, hub.deployment, hub.area))
         self.sends = sends
         self.taken: dict[str, Taken] = {}
         """The resident hub's answers, by order; for a client, which hands in few."""
@@ -47,8 +48,9 @@ class Shell:
         self._on_note = on_note
         self._submit = wire.hub_topic(hub.id, "submit")
         self._answer = wire.hub_topic(hub.id, "taken")
+        self._lists = wire.trust_topic(hub.area)
         self._kick = asyncio.Event()
-        filters = (self._submit if takes else self._answer, *words.filters())
+        filters = (self._submit if takes else self._answer, self._lists, *words.filters())
         self.connection = Connection(config, identifier, takes, filters, self._came, self._broker)
 
     @staticmethod
@@ -66,15 +68,15 @@ class Shell:
             group.create_task(self.connection.run())
             group.create_task(self._wake())
 
-    def feed(self, event: Told | Broker | Clock | Handed | Woken) -> None:
+    def feed(self, event: Told | Broker | Clock | Handed | Listed | Woken) -> None:
         self.carry_out(self.centre.handle(self.now_us(), event))
 
     def carry_out(self, effects: list[Publish | Note]) -> None:
         for effect in effects:
             match effect:
-                case Publish(topic, payload):
+                case Publish(topic, payload, retain):
                     if self.sends:
-                        self.connection.publish(topic, payload)
+                        self.connection.publish(topic, payload, retain)
                 case Note():
                     self._on_note(effect)
         self.changed.set()
@@ -98,6 +100,9 @@ class Shell:
             if topic == self._submit:
                 if not retained:
                     self.feed(Handed(payload))
+            elif topic == self._lists:
+                if payload:
+                    self.feed(Listed(payload))
             elif topic == self._answer:
                 taken = decode(Taken, payload)
                 self.taken[taken.order] = taken

@@ -11,6 +11,7 @@ from hub import config, keys
 from hub.centre import MAX_ORDERS, STOP_ROOM, Centre
 from hub.draft import Wish, draft
 from hub.event import Broker, Clock, Handed, Note, Publish, Taken, Told
+from hub.roster import Roster
 
 DEMO = Path(__file__).resolve().parents[2] / "configs/demo"
 CONFIG = config.load(DEMO / "hub.toml")
@@ -21,7 +22,7 @@ TAKEN = wire.hub_topic("demo-hub", "taken")
 
 
 def centre() -> Centre:
-    machine = Centre("demo-hub", "demo", CONFIG.signals, CONFIG.trusted)
+    machine = Centre("demo-hub", "demo", CONFIG.signals, Roster(CONFIG.listed, "demo", "41"))
     machine.handle(0, Clock(WALL))
     machine.handle(0, Broker(True))
     card = SirenCard(id="s-1", name="one", type="motor", area=AREA, layer=wire.Layer.SURFACE, feedback=True)
@@ -99,7 +100,7 @@ def test_a_live_order_of_two_persons_is_taken() -> None:
 
 
 def test_before_it_knows_the_time_it_takes_nothing() -> None:
-    machine = Centre("demo-hub", "demo", CONFIG.signals, CONFIG.trusted)
+    machine = Centre("demo-hub", "demo", CONFIG.signals, Roster(CONFIG.listed, "demo", "41"))
     assert not answer(machine.handle(S, Handed(signed(order())))).taken
 
 

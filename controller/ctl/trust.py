@@ -1,0 +1,32 @@
+"""启用签名的信任名单 / bring a signed trust list from a file (USB stick), as if the hub had sent it.
+
+Anybody on the gateway may: it is the root keys' signatures that count. 任何人均可执行，只看根密钥的签名。
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from controller.admission import MAX_LIST_BYTES
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="`siren-hub trust sign` 的文件 / a signed trust list")
+
+
+def question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    try:
+        with args.file.open(encoding="utf-8") as file:
+            # One more than a list may have: the gateway says that it is too large.
+            return "trust", {"text": file.read(MAX_LIST_BYTES + 1)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{args.file}: {error}") from None
+
+
+def show(answer: dict[str, Any]) -> None:
+    why = " ".join(str(answer[part]) for part in ("reason", "detail") if part in answer)
+    print(f"{answer.get('text', '')}{': ' if why else ''}{why}  (现行版本 version {answer.get('version')})")
+
+
+def failed(answer: dict[str, Any]) -> bool:
+    return bool(answer.get("trust") == "refused")
