@@ -22,6 +22,7 @@ from controller.ctl import (
     status,
     stop,
     tag,
+    trust,
     untag,
     watch,
 )
@@ -29,7 +30,7 @@ from firmware_bridge.errors import BadDocument
 
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
-    "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag,
+    "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag, "trust": trust,
 }
 """Each asks the gateway one question and shows its answers."""
 TOOLS = {"probe": probe, "record": record}
