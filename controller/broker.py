@@ -6,6 +6,7 @@ anything starts, each with file, key, value and remedy. It refuses to know how a
 """
 
 import datetime
+import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,7 @@ class MqttSection(Document):
     password_file: str | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=120)] = 20
     tls: bool = False
-    """TLS 1.2 or newer; the broker's certificate and its name are always checked."""
+    """TLS 1.2 or newer; the broker's certificate and its name are always checked. Without it only to this machine."""
     ca_file: str | None = None
     """Who vouches for the broker (PEM). Left out: the system's authorities."""
     cert_file: str | None = None
@@ -45,6 +46,10 @@ class MqttSection(Document):
 def contradictions(section: MqttSection, file: str) -> list[Problem]:
     """What of the section does not fit together. A file that is named and not used is a false comfort."""
     out = []
+    if not section.tls and not _is_here(section.host):
+        remedy = (f"plain text goes nowhere but to this machine, and {section.host} is another;"
+                  " say tls = true, with certificates (docs/broker.md)")
+        out.append(Problem(file, "mqtt.tls", False, remedy))
     for key in ("ca_file", "cert_file", "key_file"):
         value = getattr(section, key)
         if value is not None and not section.tls:
@@ -52,6 +57,13 @@ def contradictions(section: MqttSection, file: str) -> list[Problem]:
     if section.key_file is not None and section.cert_file is None:
         out.append(Problem(file, "mqtt.key_file", section.key_file, "is a key without its certificate; name cert_file"))
     return out
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def wrong_files(section: MqttSection, folder: Path, file: str, now: datetime.datetime,

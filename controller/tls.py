@@ -93,7 +93,8 @@ def _theirs(section: MqttSection, folder: Path, error: ssl.SSLCertVerificationEr
 
 
 _ALERTS = {
-    "CERTIFICATE_EXPIRED": "has ended: have a new one issued (or the broker's clock is wrong)",
+    "CERTIFICATE_EXPIRED": ("has ended: have a new one issued"
+                            " (if it has not, the broker's revocation list has, or its clock is wrong)"),
     "CERTIFICATE_REVOKED": "is revoked: have a new one issued, if this is no clone",
     "UNKNOWN_CA": "is not of a CA that the broker trusts: have it issued by the broker's (cafile)",
     "BAD_CERTIFICATE": "is refused by the broker: have a new one issued",

@@ -74,10 +74,10 @@ class Authority:
         private.chmod(0o600)
         return file
 
-    def revoke(self, *files: str) -> None:
+    def revoke(self, *files: str, ends: datetime.timedelta = 30 * DAY) -> None:
         """The revocation list, with exactly these certificates on it."""
         builder = (x509.CertificateRevocationListBuilder().issuer_name(self._subject)
-                   .last_update(now() - DAY).next_update(now() + 30 * DAY))
+                   .last_update(now() - DAY).next_update(now() + ends))
         for file in files:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(self._issued[file].serial_number)

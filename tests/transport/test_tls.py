@@ -177,6 +177,15 @@ class TestGateway:
         async with at(mosquitto, **more) as node:
             assert said in await node.refusal()
 
+    async def test_a_revocation_list_that_ended_refuses_everybody(
+        self, authority: Authority, mosquitto: Broker,
+    ) -> None:
+        authority.issue("gw-1")
+        authority.revoke(ends=-DAY / 2)
+        mosquitto.start()
+        async with at(mosquitto) as node:
+            assert "if it has not, the broker's revocation list has" in await node.refusal()
+
     async def test_a_port_without_tls_is_told(self, authority: Authority, mosquitto: Broker) -> None:
         authority.issue("gw-1")
         server = await asyncio.start_server(lambda reader, writer: writer.write(b"220 hello\r\n"), "127.0.0.1", 0)
@@ -243,6 +252,7 @@ def test_files_that_are_in_order_are_no_problem(authority: Authority) -> None:
     ("not begun", "mqtt.cert_file = 'gw-1.pem': begins only on"),
     ("other name", "mqtt.cert_file = 'broker.pem': is the certificate of broker, and we are gw-1"),
     ("ca ended", "mqtt.ca_file = 'gw-9.pem': ended on"),
+    ("plain text", "mqtt.tls = False: plain text goes nowhere but to this machine, and hub.example is another"),
     ("no tls", "mqtt.ca_file = 'gateways-ca.pem': is not used without TLS; say tls = true"),
     ("key alone", "mqtt.key_file = 'gw-1.key': is a key without its certificate"),
     ("a folder", "mqtt.key_file = '.': . cannot be read"),
@@ -292,6 +302,8 @@ def test_each_wrong_file_is_named_with_its_key_and_remedy(authority: Authority, 
             more = {"password_file": "none", "tls": False, "ca_file": None, "cert_file": None, "key_file": None}
         case "other name":
             more = {"cert_file": "broker.pem", "key_file": "broker.key"}
+        case "plain text":
+            more = {"tls": False, "ca_file": None, "cert_file": None, "key_file": None, "host": "hub.example"}
         case "no tls":
             more = {"tls": False, "cert_file": None, "key_file": None}
         case "key alone":
@@ -391,6 +403,16 @@ class TestHub:
             hub.terminate()
             hub.wait(10)
         assert "mqtt.host" in told
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_to_this_machine_plain_text_may_go(host: str) -> None:
+    assert broker.contradictions(MqttSection(host=host), "x.toml") == []
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "hub.example", "0.0.0.0", "::", "localhost.example"])
+def test_to_another_it_may_not(host: str) -> None:
+    assert [p.key for p in broker.contradictions(MqttSection(host=host), "x.toml")] == ["mqtt.tls"]
 
 
 def test_the_time_of_a_certificate_is_judged_by_the_clock_that_is_given(authority: Authority) -> None:
