@@ -1,16 +1,24 @@
 """A gateway's disk in a real journal file, and what becomes of both when somebody deletes the file."""
 
+from functools import partial
 from pathlib import Path
 from threading import Event
 
+import pytest
+
 from controller import wire
 from controller.event import Record
+from controller.gateway import Gateway
 from controller.journal import Journal
+from simulators import world
 from tests.attacks.ground import Ground
 
 
-def reopened(ground: Ground, folder: Path, delete: bool = False, spoil: bool = False) -> None:
+def reopened(ground: Ground, folder: Path, patch: pytest.MonkeyPatch, delete: bool = False,
+             spoil: bool = False) -> None:
     """The process ends, its journal is deleted (or spoiled), and it comes back with what the real file gives it.
+
+    Whether something was lost is what the real file's opening says, as `sirend` hands it on.
 
     What is kept beside the journal stays; that goes only with the whole card.
     """
@@ -31,7 +39,7 @@ def reopened(ground: Ground, folder: Path, delete: bool = False, spoil: bool = F
     if spoil:
         path.write_bytes(b"\0" * path.stat().st_size)
     again = Journal(path)
-    again.open()
+    patch.setattr(world, "Gateway", partial(Gateway, forgot=again.open().lost))
     ground.station.records[:] = [(0, record) for record in again.load()]
     again.close()
     ground.restart()

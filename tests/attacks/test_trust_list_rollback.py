@@ -60,9 +60,10 @@ def test_attack_trust_list_rollback_by_a_restart(ground: Ground) -> None:
         must_not_take_wang(ground)
 
 
-def test_attack_trust_list_rollback_by_a_deleted_journal(ground: Ground, tmp_path: Path) -> None:
+def test_attack_trust_list_rollback_by_a_deleted_journal(ground: Ground, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     wang_left(ground)
-    reopened(ground, tmp_path, delete=True)
+    reopened(ground, tmp_path, monkeypatch, delete=True)
     # The journal forgot it, the file beside it did not.
     said = ground.send(ground.desk.order(ground.now, WANG, ZHANG), 5)
     assert (ground.onsets, {r.reason for r in said.receipts}) == (0, {"unknown-key"})
