@@ -25,12 +25,12 @@ from pathlib import Path
 
 from controller import admission, broker, clock, config, roots, wire
 from controller.config import Config
-from controller.event import Append, AppendFailed, Durable, Publish
+from controller.event import Append, AppendFailed, BrokerDown, BrokerUp, Durable, Publish
 from controller.gateway import Gateway
 from controller.journal import Journal
 from controller.local import Local
 from controller.log import Log
-from controller.mqtt import Mqtt
+from controller.mqtt import FromBroker, Mqtt
 from controller.succession import File
 from controller.watchdog import Watchdog
 from firmware_bridge.errors import BadDocument, Problem
@@ -71,7 +71,8 @@ class Daemon:
             raise
         self._links = {bus.id: Link(bus, self.feed, config.file.parent) for bus in spec.bus}
         self._mqtt = Mqtt(spec.mqtt, config.file.parent, config.id, wire.subscriptions(config.area, config.id),
-                          wire.echo_topic(config.id), self._gateway.will, self.feed)
+                          wire.echo_topic(config.id), self._gateway.will, self._from_broker)
+        self._broker_down = ""
         self._local = local
         self._watchdog = Watchdog()
         self._timer: asyncio.TimerHandle | None = None
@@ -123,6 +124,16 @@ class Daemon:
         if not self._ready and self._gateway.ready:
             self._ready = True
             self._on_ready()
+
+    def _from_broker(self, event: FromBroker) -> None:
+        """Why there is no broker is told once, and again when it is another reason."""
+        match event:
+            case BrokerUp():
+                self._broker_down = ""
+            case BrokerDown(why) if why != self._broker_down:
+                self._broker_down = why
+                log.error("broker-down", at=f"{self._config.spec.mqtt.host}:{self._config.spec.mqtt.port}", why=why)
+        self.feed(event)
 
     def _carry_out(self, effect: object) -> None:
         match effect:

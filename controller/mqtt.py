@@ -89,7 +89,6 @@ class Mqtt:
         self._protocol = ProtocolVersion.V5
         self._tls: tls.Context | None = None
         self._live: _Client | None = None
-        self._told = ""
         self._closing = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -109,9 +108,6 @@ class Mqtt:
             why = await asyncio.create_task(self._attempt(), name="mqtt")
             if self._closing.is_set():
                 return
-            if why != self._told:
-                self._told = why
-                LOG.warning("no broker at %s:%d: %s", self._section.host, self._section.port, why)
             self._feed(BrokerDown(why))
             if loop.time() - began_s >= SETTLED_S:
                 pause_s = BACK_OFF_S[0]
@@ -146,7 +142,6 @@ class Mqtt:
                 if why := await _first_of(self._subscribe(client), client.gone()):
                     return why
                 self._live = client
-                self._told = ""
                 self._feed(BrokerUp())
                 for topic in client.deaf_to:
                     self._feed(Notice("subscription-refused", topic, "by the broker's access list", urgent=True))

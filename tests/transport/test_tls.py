@@ -116,7 +116,7 @@ class TestGateway:
         assert "as gw-1 (p5, c0, k20, u'gw-1')" in mosquitto.said()
 
     async def test_a_broker_of_another_authority_is_not_believed(
-        self, authority: Authority, mosquitto: Broker, caplog: pytest.LogCaptureFixture,
+        self, authority: Authority, mosquitto: Broker,
     ) -> None:
         authority.issue("gw-1")
         Authority(mosquitto.folder, "other")
@@ -124,7 +124,6 @@ class TestGateway:
         async with at(mosquitto, ca_file="other-ca.pem") as node:
             why = await node.refusal()
         assert f"{mosquitto.folder}/other-ca.pem: mqtt.ca_file = 'other-ca.pem': did not issue the broker's" in why
-        assert why in caplog.text
 
     @pytest.mark.parametrize("named", ["127.0.0.2", "hub.example"])
     async def test_a_broker_of_another_name_is_not_believed(
