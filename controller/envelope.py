@@ -17,6 +17,7 @@ from typing import cast
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
 
 from controller import wire
 from firmware_bridge.errors import Malformed
@@ -28,8 +29,14 @@ X = r"^[A-Za-z0-9_-]{43}$"
 """A public key: base64url of its 32 octets."""
 HEADER_LIMIT = 512
 """Bytes of a protected header: an algorithm and a name."""
+PAYLOAD_LIMIT = 1024 * 1024
+"""joserfc's own limit is 128 kB, less than a large trust list; whoever opens an envelope gives a limit of their own."""
 KEYS_KEPT = 1024
 """Imported keys that are remembered: those of a whole trust list, and its roots."""
+
+
+_REGISTRY = JWSRegistry(algorithms=[ALGORITHM])
+_REGISTRY.max_payload_length = PAYLOAD_LIMIT
 
 
 class BadSignature(Exception):
@@ -54,7 +61,7 @@ class Envelope:
             return
         try:
             jws.deserialize_json({"payload": self.members["payload"], "signatures": signatures},
-                                 lambda member: _key(keys[member.headers()["kid"]]), algorithms=[ALGORITHM])
+                                 lambda member: _key(keys[member.headers()["kid"]]), registry=_REGISTRY)
         except (JoseError, ValueError) as error:
             raise BadSignature(str(error)) from None
 
