@@ -1,7 +1,7 @@
 """Whether the watchdog of a board that bounds a siren is known to run (output class A).
 
-A board drops its outputs by itself only while its registers say so (`[output] armed` of the profile). What is not read is
-not armed. It refuses to know who set the registers: that is the profile's `setup`, run by the device.
+A board drops its outputs by itself only while its registers say so (`[output] armed` of the profile). What is not
+read is not armed. It refuses to know who set the registers: that is the profile's `setup`, run by the device.
 """
 
 from collections.abc import Iterable

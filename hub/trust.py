@@ -81,7 +81,7 @@ def _draft(args: argparse.Namespace) -> int:
         before = listing.first(args.deployment, wall_us)
     else:
         if args.deployment is not None:
-            raise BadDocument([Problem(COMMAND, "--deployment", args.deployment, "of the first list only; leave it out")])
+            raise BadDocument([Problem(COMMAND, "--deployment", args.deployment, "only of the first list; drop it")])
         before = _read(args.before).data
     made = listing.draft(before, wall_us, [_entries(path) for path in args.add], args.remove, args.root, args.threshold)
     _write(args.out, listing.text(made).encode(), new=True)

@@ -15,8 +15,8 @@ from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import OutputClass, load, load_all
 from hub import keys
 from simulators import site
-from simulators.field import SetPoint
 from simulators.device import SimDevice
+from simulators.field import SetPoint
 from simulators.output import Cause
 from simulators.world import World
 
