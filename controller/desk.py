@@ -48,6 +48,7 @@ def status(client: int, now_us: int, config: Config, clock: Clock | None, sessio
         "modes": session.modes,
         "online": session.online,
         "outbox": session.outbox,
+        "trust_version": session.trust_version,
         "buses": {id: figures(bus) | {"units": _units(bus)} for id, bus in buses.items()},
         "devices": {
             id: {"state": d.state.value, "bus": d.bus, "unit": d.unit, "profile": d.profile.id}

@@ -138,6 +138,11 @@ class Session:
         return len(self._outbox)
 
     @property
+    def trust_version(self) -> int:
+        """Of the trust list that rules."""
+        return self._birth.trust_version
+
+    @property
     def modes(self) -> tuple[str, ...]:
         """The degraded modes that are on, by name."""
         own = {NO_JOURNAL: self._lost, OUTBOX_FULL: self._omitted, NO_HUB: self._no_hub}

@@ -25,10 +25,15 @@ ROOT = "root"
 
 def new_key(person: str, root: bool = False) -> dict[str, str]:
     """A fresh private key of `person` as a JWK. Its file is as secret as the siren is loud."""
-    jwk = OKPKey.generate_key("Ed25519").as_dict(private=True)
+    while True:
+        jwk = OKPKey.generate_key("Ed25519").as_dict(private=True)
+        x = str(jwk["x"])
+        kid = envelope.thumbprint(x)
+        # What begins with a dash is taken for an option where a person types it.
+        if not (x.startswith("-") or kid.startswith("-")):
+            break
     use = {"use": ROOT} if root else {}
-    return {"kty": "OKP", "crv": "Ed25519", **use, "kid": envelope.thumbprint(str(jwk["x"])), "person": person,
-            "x": str(jwk["x"]), "d": str(jwk["d"])}
+    return {"kty": "OKP", "crv": "Ed25519", **use, "kid": kid, "person": person, "x": x, "d": str(jwk["d"])}
 
 
 def public(key: dict[str, str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def show(answer: dict[str, Any]) -> None:
     modes = " ".join(answer["modes"]) or "-"
     print(f"网关 Gateway  {answer['gateway']}  区域 area {answer['area']}")
     print(f"时间 Clock    {answer['wall']}  ({answer['clock']})   中心 hub {hub}   待发 outbox {answer['outbox']}")
-    print(f"降级 Modes    {modes}")
+    print(f"降级 Modes    {modes}   信任名单 trust list {answer['trust_version']}")
     print("线路 Lines")
     for id, bus in answer["buses"].items():
         units = "  ".join(f"{n}:{u['standing']} {u['turnaround_ms']:g} ms" for n, u in bus["units"].items())
