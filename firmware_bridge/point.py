@@ -5,12 +5,13 @@ resolved. It refuses to know whether anybody may write it, and whether what was 
 """
 
 import math
+import re
 import struct
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from firmware_bridge import octets
 from firmware_bridge.document import Document
@@ -25,6 +26,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 WORDS = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2}
 _FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
 _ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
+
+
+AT = (r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$"
+      r"|^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+"""Where a value may be."""
 
 
 class Factor(Document):
@@ -44,8 +50,7 @@ class Condition(Document):
 class PointSpec(Document):
     """One named value of a device, as the datasheet gives it."""
 
-    at: Annotated[str, Field(pattern=r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$"
-                                     r"|^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
+    at: Annotated[str, Field(json_schema_extra={"pattern": AT})]
     """Table and address, or message and field where the protocol is not Modbus."""
     type: Literal["bool", "u16", "s16", "u32", "s32", "f32",
                   "u8", "s8", "digits", "number", "flag", "text"] | None = None
@@ -85,6 +90,14 @@ class PointSpec(Document):
     stride: Annotated[int, Field(ge=1, le=100)] = 1
     evidence: Literal["sampled", "latched"] | None = None
     """What it proves of a sounding: sampled through each on-phase, or one bit that stays set."""
+
+    @field_validator("at")
+    @classmethod
+    def _placed(cls, value: str) -> str:
+        if not re.match(AT, value):
+            raise ValueError("say coil, discrete, input, holding or pulse and an address from 0, as holding:16 or"
+                             " input:0x3100; or message.field")
+        return value
 
     @model_validator(mode="after")
     def _sane(self) -> "PointSpec":

@@ -204,7 +204,7 @@ POINTS = '[points]\non = { at = "coil:0", write = "level" }\nshut = { at = "puls
     ("text", "key", "said"),
     [
         ('[points]\na = { at = "holding:0", poll = 5 }', "points.a.poll", "did you mean 'poll_ms'?"),
-        ('[points]\na = { at = "register:0" }', "points.a.at", "pattern"),
+        ('[points]\na = { at = "register:0" }', "points.a.at", "say coil"),
         ('[points]\na = { type = "u16" }', "points.a.at", "required"),
         ('[points]\na = { at = "holding:70000" }', "points.a.at", "65535"),
         ('[points]\na = { at = "holding:65535", type = "u32" }', "points.a.at", "65535"),
