@@ -20,6 +20,7 @@ import aiomqtt
 import pytest
 
 from controller import mqtt, wire
+from controller.admission import MAX_LIST_BYTES
 from controller.broker import MqttSection
 from controller.event import (
     Append,
@@ -558,6 +559,38 @@ def test_stops_go_first_and_a_flood_of_orders_cannot_keep_one_out() -> None:
     assert box.qsize() == 4
     assert [box.get_nowait().topic.value[-6:] for _ in range(4)] == ["7/stop", "rder/0", "rder/1", "rder/2"]
     assert box.empty()
+
+
+def test_the_inbox_is_bounded_in_bytes_too_and_a_stop_gets_in() -> None:
+    box = mqtt._Inbox(maxsize=1_000)
+    big = aiomqtt.Message("siren/1/o/41/trust", b"x" * MAX_LIST_BYTES, 1, False, 0, None)
+    small = aiomqtt.Message("siren/1/o/41/order", b"x", 1, False, 0, None)
+    while not box.full():
+        box.put_nowait(big)
+    held = box.qsize()
+    assert held * MAX_LIST_BYTES < mqtt.INBOX_BYTES + MAX_LIST_BYTES
+    box.get_nowait()
+    box.put_nowait(small)
+    box.put_nowait(big)
+    with pytest.raises(asyncio.QueueFull):
+        box.put_nowait(small)
+    box.put_nowait(aiomqtt.Message("siren/1/o/41/stop", b"stop", 1, False, 0, None))
+    assert box.get_nowait().payload == b"stop"
+    while not box.empty():
+        box.get_nowait()
+    assert box._bytes == 0
+
+
+async def test_a_retained_list_of_the_largest_size_arrives_and_says_that_it_is_retained(broker: Broker) -> None:
+    node = Node(broker.port)
+    topic = wire.trust_topic("32/5")
+    async with aiomqtt.Client("127.0.0.1", broker.port) as centre:
+        await centre.publish(topic, b"x" * MAX_LIST_BYTES, qos=1, retain=True)
+    speak_old(node, broker)
+    await node.until(lambda n: any(isinstance(e, Arrived) for e in n.came))
+    (came,) = [e for e in node.came if isinstance(e, Arrived)]
+    assert (came.topic, len(came.payload), came.retained) == (topic, MAX_LIST_BYTES, True)
+    await node.stop()
 
 
 async def test_the_queue_to_the_broker_is_bounded_but_for_what_somebody_waits_for(
