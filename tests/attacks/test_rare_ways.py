@@ -2,11 +2,12 @@
 
 import pytest
 
-from controller import ledger, wire
-from controller.event import Activate, Append, SayAgain, Stop
+from bench import office
+from controller import ledger, trust, wire
+from controller.event import Activate, Append, Notice, SayAgain, Stop
 from controller.intake import WINDOW_US
 from controller.orders import STOP_PATIENCE_US
-from controller.wire import Stage
+from controller.wire import Action, Mode, Stage
 from firmware_bridge.machine import S, Woken
 from tests.controller.test_orders import LI, WALL, Desk, drill, lines, live, name, of, order, said, stop
 
@@ -83,6 +84,31 @@ def test_nobody_keeps_an_order_for_more_than_sixty_days(issued_days: float, star
     window = {"not_before": at(start_s - 60), "expires_at": at(start_s + 100)}
     out = desk.arrives(live(1, issued_s=issued_days * DAY_S, start_s=start_s, **window))
     assert [reason for _, _, reason in said(out)] == (["too-long"] if refused else [""])
+
+
+def test_a_key_for_quiet_tests_sounds_no_drill_and_one_for_drills_tests_quietly() -> None:
+    """A ceiling lets through what lies below it, and nothing above."""
+    ruling = office.trusted().list
+    quiet, drills = (ruling.keys[one["kid"]].model_copy(update={"mode": mode})
+                     for one, mode in ((office.LI, Mode.SILENT), (office.WANG, Mode.DRILL)))
+    for signer, wrong in ((quiet, {Mode.DRILL, Mode.LIVE}), (drills, {Mode.LIVE})):
+        for mode in Mode:
+            action = Action.QUIET_TEST if mode is Mode.SILENT else Action.STOP if mode is Mode.LIVE else Action.SOUND
+            refused = trust.permits([signer, ruling.keys[office.CHEN["kid"]]] if mode is Mode.LIVE else [signer],
+                                    "41/01", action, mode)
+            expected = None if mode is Mode.LIVE or mode not in wrong else trust.Reason.WRONG_MODE
+            assert refused is expected
+        alone = trust.permits([signer], "41/01", Action.STOP, Mode.LIVE)
+        assert alone is trust.Reason.WRONG_MODE
+
+
+def test_an_order_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    data = live(1)
+    padded = data + b" " * (wire.MAX_ORDER_BYTES - len(data))
+    assert said(Desk().arrives(padded)) == [("", Stage.RECEIVED, "")]
+    desk = Desk()
+    out = desk.arrives(padded + b" ")
+    assert (said(out), [n.detail.partition(":")[0] for n in of(Notice, out)]) == ([], ["too-large"])
 
 
 def at(seconds: float) -> str:
