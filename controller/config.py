@@ -202,6 +202,11 @@ class Config:
     def profile_of(self, device: str) -> Profile:
         return self.profiles[self.device(device).profile]
 
+    def heard_by(self, siren: SirenSection) -> set[str]:
+        """The devices whose readings and presence concern a siren."""
+        drives = [siren.drive] + ([siren.second_off] if siren.second_off else [])
+        return {Drive.of(d).device for d in drives} | {p.partition(".")[0] for p in siren.points}
+
     def area_of(self, siren: SirenSection) -> str:
         return siren.area or self.area
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from controller import admission, broker, clock, config, roots, wire
 from controller.config import Config
+from controller.crash import Crashes
 from controller.event import Append, AppendFailed, BrokerDown, BrokerUp, Durable, Publish
 from controller.gateway import Gateway
 from controller.journal import Journal
@@ -55,9 +56,10 @@ class NoDoor(Exception):
 class Daemon:
     """Carries events into one `Gateway` and its effects out. Everything runs on one event loop."""
 
-    def __init__(self, config: Config, trusted: File, local: Local) -> None:
+    def __init__(self, config: Config, trusted: File, local: Local, crashes: Crashes) -> None:
         spec = config.spec
         self._config = config
+        self._crashes = crashes
         self._loop = asyncio.get_running_loop()
         self._journal = Journal(config.path(spec.journal.path), spec.journal.keep_days)
         opened = self._journal.open()
@@ -65,7 +67,7 @@ class Daemon:
             log.error("journal", why=opened.why, aside=str(opened.aside or ""))
         try:
             self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version(),
-                                    opened.lost)
+                                    opened.lost, crashes.safe_min)
         except BadDocument:
             self._journal.close()
             raise
@@ -110,7 +112,9 @@ class Daemon:
         if self._failed.done():
             return
         try:
-            self._feed(event)
+            self._feed(self._crashes.hold(event) or event)
+            # Not where it raised: then what was in hand is for the next process to find.
+            self._crashes.clear()
         except Exception as error:
             self._fail(error)
 
@@ -121,6 +125,8 @@ class Daemon:
             self._timer.cancel()
         deadline = self._gateway.deadline
         self._timer = None if deadline is None else self._loop.call_at(deadline / 1e6, self.feed, Woken())
+        if self._crashes.safe_min and not self._gateway.safe_min.on:
+            self._crashes.forgive()
         if not self._ready and self._gateway.ready:
             self._ready = True
             self._on_ready()
@@ -192,6 +198,7 @@ class Daemon:
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
+            self._crashes.died(error)
             self._failed.set_exception(error)
 
 
@@ -293,12 +300,17 @@ def _run(args: argparse.Namespace) -> int:
             await local.open()
         except OSError as error:
             raise NoDoor(str(error)) from error
+        crashes = Crashes(local.path, program_version(), clock.since_boot_us())
+        if crashes.wrong or crashes.safe_min:
+            log.error("crashes", why=crashes.wrong or crashes.safe_min)
         try:
-            daemon = Daemon(checked, trusted, local)
+            daemon = Daemon(checked, trusted, local, crashes)
         except BadDocument:
+            crashes.ended()
             await local.close()
             raise
         await daemon.run()
+        crashes.ended()
 
     try:
         asyncio.run(serve())

@@ -248,6 +248,24 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Poisonous:
+    """In place of an event from outside on which processes of ours have died: it is not handled again.
+
+    `order` is the id of the order that it seems to be, `client` who brought it at the local door.
+    """
+
+    subject: str
+    why: str
+    order: str | None = None
+    client: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """SAFE-MIN is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """A local client hung up."""
 

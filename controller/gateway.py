@@ -29,9 +29,11 @@ from controller.event import (
     Confirmed,
     Degraded,
     Durable,
+    Full,
     Gone,
     Lock,
     Notice,
+    Poisonous,
     Progress,
     Publish,
     QuietTest,
@@ -46,6 +48,7 @@ from controller.event import (
 from controller.everyone import Everyone
 from controller.lockout import Lockout
 from controller.orders import Orders
+from controller.safe_min import SafeMin
 from controller.session import Session
 from controller.signers import TrustList
 from controller.siren import Siren
@@ -86,6 +89,8 @@ TO_LOCKOUT = frozenset({"tag", "untag"})
 """... and what he locks out, or frees again."""
 TO_SUCCESSION = "trust"
 """... and the trust list that he brings."""
+TO_SAFE_MIN = "leave-safe-min"
+"""... and the whole gateway, which he puts back to work."""
 
 Effect = Send | Reopen | Append | Publish
 
@@ -101,11 +106,11 @@ class Gateway:
     """One gateway. `records` is what its journal holds; `session` names this run of the process.
 
     `file` is the trust list that gateway.toml names; BadDocument when neither it nor one in `records` may rule.
-    `forgot`: it had a journal, which is lost.
+    `forgot`: it had a journal, which is lost. `safe_min`: why it is to begin in SAFE-MIN.
     """
 
     def __init__(self, config: Config, file: File, records: Sequence[Record], session: str, version: str,
-                 forgot: bool = False) -> None:
+                 forgot: bool = False, safe_min: str = "") -> None:
         spec = config.spec
         self.succession = Succession(spec.gateway.deployment, spec.trust.pinned, file, records)
         trust = self.succession.ruling.list
@@ -119,13 +124,17 @@ class Gateway:
         self.sirens: dict[str, Siren] = {}
         for s in spec.siren:
             off = config.profile_of(Drive.of(s.second_off).device) if s.second_off else None
-            others = {device: config.profile_of(device) for device in _heard_by(config, s.id)}
+            others = {device: config.profile_of(device) for device in config.heard_by(s)}
             self.sirens[s.id] = Siren(s, config.profile_of(Drive.of(s.drive).device), off, others)
         targets = [Target(s.id, config.area_of(s), s.layer, s.growl_s) for s in spec.siren]
         self.orders = Orders(config.id, spec.gateway.deployment, targets, config.signals, trust,
-                             spec.local.technicians, session)
+                             spec.local.technicians, session, bool(safe_min))
         self.session = Session(_birth(config, trust, session, version))
+        self.safe_min = SafeMin(safe_min, self.sirens, spec.local.technicians | spec.local.commanders)
         self.lockout = Lockout(self.sirens, spec.local.technicians, spec.local.commanders)
+        self._doers: dict[str, _Machine] = {
+            **dict.fromkeys(TO_ORDERS, self.orders), **dict.fromkeys(TO_LOCKOUT, self.lockout),
+            TO_SUCCESSION: self.succession, TO_SAFE_MIN: self.safe_min}
         self.orders.restore(records, forgot)
         self.session.restore(records)
         self.lockout.restore(records)
@@ -136,8 +145,9 @@ class Gateway:
         self._on_bus = {b: [d for d in self.devices.values() if d.bus == b] for b in self.buses}
         self._hears: dict[str, list[Siren]] = {d: [] for d in self.devices}
         for s in spec.siren:
-            for device in _heard_by(config, s.id):
+            for device in config.heard_by(s):
                 self._hears[device].append(self.sirens[s.id])
+        self._up: set[str] = set()
         self._tokens = count(1)
         self._appends: dict[int, tuple[_Machine, int]] = {}
         self._actions: dict[int, tuple[Siren, int]] = {}
@@ -164,6 +174,7 @@ class Gateway:
         yield from self.buses.values()
         yield from self.devices.values()
         yield from self.sirens.values()
+        yield self.safe_min
         yield self.lockout
         yield self.succession
         yield self.orders
@@ -199,8 +210,15 @@ class Gateway:
                 case (LinkUp(bus) | LinkDown(bus)) as what:
                     tell(self.buses[bus], what)
                     for device in self._on_bus[bus]:
-                        tell(device, what)
+                        if self._hears[device.id] or not self.safe_min.on:
+                            tell(device, what)
+                    self._up = self._up | {bus} if isinstance(what, LinkUp) else self._up - {bus}
                     work.extend(self._news(bus, what, "link-up", "link-down"))
+                case Full() as what:
+                    tell(self.orders, what)
+                    for device in self.devices.values():
+                        if not self._hears[device.id] and device.bus in self._up:
+                            tell(device, LinkUp(device.bus))
                 # Between device and siren.
                 case (Begin(device_id) | Abort(device_id) | ReadNow(device_id)) as what:
                     tell(self.devices[device_id], what)
@@ -234,11 +252,14 @@ class Gateway:
                 case Turned() as what:
                     tell(self.lockout, what)
                 # To orders.
+                case Poisonous(subject, why, _, client) as what:
+                    work.append(Notice("event-refused", subject, why, urgent=True))
+                    tell(self.orders, what)
+                    if client is not None:
+                        work.append(desk.refusal(client, f"两次使程序崩溃，不再执行 / it crashed us twice: {why}"))
                 case Ask(client, _, _, verb, args) as what:
-                    if verb in TO_ORDERS | TO_LOCKOUT:
-                        tell(self.orders if verb in TO_ORDERS else self.lockout, what)
-                    elif verb == TO_SUCCESSION:
-                        tell(self.succession, what)
+                    if verb in self._doers:
+                        tell(self._doers[verb], what)
                     else:
                         work.extend(self._desk(now_us, client, verb, args))
                 case Arrived(topic) as what:
@@ -293,6 +314,9 @@ class Gateway:
             self._beat_us = now_us + desk.BEAT_US
             self._use.note(now_us, self.buses.values())
             work.append(Beat({bus.id: desk.figures(bus) for bus in self.buses.values()}))
+            return True
+        if stops := self.safe_min.silence(s.id for s in self.sirens.values() if s.known):
+            work.extend(stops)
             return True
         self._deadline = self._beat_us
         woken = False
@@ -416,10 +440,3 @@ def _birth(config: Config, trust: TrustList, session: str, version: str) -> Birt
         devices=tuple(DeviceCard(id=d.id, profile=d.profile, bus=d.bus, unit=d.unit) for d in spec.device),
         signals={name: signals.digest(name) for name in (*signals.signals, *signals.programmes)},
     )
-
-
-def _heard_by(config: Config, siren: str) -> set[str]:
-    """The devices whose readings and presence concern a siren."""
-    section = next(s for s in config.spec.siren if s.id == siren)
-    drives = [section.drive] + ([section.second_off] if section.second_off else [])
-    return {Drive.of(d).device for d in drives} | {p.partition(".")[0] for p in section.points}

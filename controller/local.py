@@ -45,7 +45,7 @@ class Local:
     """The door at `path`: `open` it, `send` answers, `close` it."""
 
     def __init__(self, path: Path, feed: Feed) -> None:
-        self._path = path
+        self.path = path
         self._feed = feed
         self._server: asyncio.Server | None = None
         self._clients: dict[int, _Client] = {}
@@ -53,13 +53,13 @@ class Local:
 
     async def open(self) -> None:
         """Listen; OSError when somebody else does, or the folder does not allow it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(self._path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(self.path)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # Nobody slips in between bind and chmod: the mask makes the file 0660 from its first moment.
         mask = os.umask(0o117)
         try:
-            door.bind(str(self._path))
+            door.bind(str(self.path))
         except OSError:
             door.close()
             raise
@@ -74,7 +74,7 @@ class Local:
         self._server.close()
         for client in list(self._clients.values()):
             client.writer.close()
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def send(self, client: int, payload: bytes) -> None:
         """One line of answer. To a client that has gone it is nothing; one that does not read is hung up on."""

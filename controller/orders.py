@@ -23,8 +23,10 @@ from controller.event import (
     Clock,
     Degraded,
     Durable,
+    Full,
     Gone,
     Notice,
+    Poisonous,
     Progress,
     Publish,
     QuietTest,
@@ -37,7 +39,7 @@ from controller.event import (
 from controller.intake import Intake, Refusal
 from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
 from controller.pulse import Pulse
-from controller.regime import Regime
+from controller.regime import ONLY_LIVE, Regime
 from controller.restart import GoesOn, Over, Waits, fate
 from controller.signal import Signals
 from controller.signers import TrustList
@@ -56,7 +58,7 @@ DRILL_PATIENCE_US = 5 * S
 STOP_PATIENCE_US = 90 * S
 """A siren that is not off by then will not be: a motor runs down in 60 s."""
 
-OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Woken
+OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Full | Poisonous | Woken
 OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish
 
 
@@ -64,7 +66,7 @@ class Orders:
     """The machine. `boot` tells this run of the gateway from all others; `technicians` maps unix user to person."""
 
     def __init__(self, gateway: str, deployment: str, sirens: list[Target], signals: Signals, trust: TrustList,
-                 technicians: Mapping[str, str], boot: str) -> None:
+                 technicians: Mapping[str, str], boot: str, safe_min: bool = False) -> None:
         self.trust = trust
         self._gateway = gateway
         self._site = Site(gateway, sirens, signals, technicians, boot)
@@ -76,7 +78,7 @@ class Orders:
         self._waiting: dict[str, Entry] = {}
         """Orders whose record is on the way to the disk, and stops whose sirens are not yet off."""
         self._token = 0
-        self._regime = Regime()
+        self._regime = Regime(safe_min)
         self._pulse = Pulse()
         self._now_us = 0
         self._out: list[OrdersEffect] = []
@@ -122,7 +124,12 @@ class Orders:
             case Trusted(trust):
                 self.trust = trust
                 self._withdraw()
-            case Woken():
+            case Full():
+                self._regime.safe_min = False
+                self._resume()
+            case Poisonous(_, why, str(id)) if self._ledger.get(id) is None:
+                self._refuse(Refusal(Reason.CRASHED, id, why), None)
+            case Poisonous() | Woken():
                 pass
         for order, whose in self._intake.take(now_us):
             self._check(order, whose)
@@ -351,6 +358,8 @@ class Orders:
             self._out.append(Notice("local-stop", str(event.args.get("siren") or "all"), event.user, urgent=True))
             self._stop(accept, event.client)
             return
+        if isinstance(accept, Accept) and (reason := self._regime.refuses(accept)) is not None:
+            accept = Declined(reason, ONLY_LIVE if reason is Reason.SAFE_MIN else "")
         if isinstance(accept, Accept) and not self._ledger.make_room(False, self._wall.us):
             accept = Declined(Reason.BUSY, "")
         if isinstance(accept, Declined):
@@ -374,7 +383,7 @@ class Orders:
             self._end(entry, part.siren, Stage.STOPPED, "stop")
             return
         match fate(accept, part.started, self._site.timeline(accept), self._wall.believed_us,
-                   self._ledger.alive_wall_us, self._now_us - (self._born_us or 0)):
+                   self._ledger.alive_wall_us, self._now_us - (self._born_us or 0), self._regime.safe_min):
             case GoesOn(cut):
                 self._give(entry, part, resumed=True)
                 if cut:

@@ -2,7 +2,7 @@
 
 NO-TIME: what is signed cannot be told from what is old, so nothing of it sounds; that is judged where instants are
 (`intake.py`). NO-JOURNAL: only what is live and young. A journal that was lost: nothing that was issued before, for
-nobody remembers whether it was carried out. A stop is carried out under every regime.
+nobody remembers whether it was carried out. SAFE-MIN: only what is live. A stop is carried out under every regime.
 
 It refuses to know why the disk, the clock or the past is missing.
 """
@@ -17,14 +17,16 @@ from firmware_bridge.machine import S
 UNWRITTEN_AGE_US = 120 * S
 """A live order for now that is older is not carried out without the disk: what is not written may come again."""
 
+ONLY_LIVE = "最小安全模式，只执行实战命令和停止 / SAFE-MIN: only live orders and stops are carried out"
 NO_JOURNAL, NO_TIME = "NO-JOURNAL", "NO-TIME"
 
 
 class Regime:
-    """`forgot`: there was a journal, and it is lost."""
+    """`forgot`: there was a journal, and it is lost. `safe_min`: the gateway is in SAFE-MIN."""
 
-    def __init__(self) -> None:
+    def __init__(self, safe_min: bool = False) -> None:
         self.forgot = False
+        self.safe_min = safe_min
         self._floor_us: int | None = None
         self._modes: set[str] = set()
 
@@ -43,8 +45,11 @@ class Regime:
 
     def refuses(self, accept: Accept) -> Reason | None:
         """Why an order that is believed is not carried out here and now."""
-        forgotten = self._floor_us is not None and accept.due_us < self._floor_us
-        return Reason.NO_JOURNAL if forgotten and accept.action is not Action.STOP else None
+        if accept.action is Action.STOP:
+            return None
+        if self.safe_min and accept.mode is not Mode.LIVE:
+            return Reason.SAFE_MIN
+        return Reason.NO_JOURNAL if self._floor_us is not None and accept.due_us < self._floor_us else None
 
     @staticmethod
     def goes_unwritten(accept: Accept, wall_us: int) -> bool:

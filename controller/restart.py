@@ -40,14 +40,17 @@ Fate = GoesOn | Waits | Over
 
 
 def fate(accept: Accept, started: bool, timeline: Timeline | None, wall_us: int | None, alive_wall_us: int | None,
-         up_us: int) -> Fate:
+         up_us: int, bare: bool = False) -> Fate:
     """`wall_us` is None while the clock is not believed; `alive_wall_us` is when the journal last heard of us;
-    `up_us` is how long this run has lasted; `timeline` is None when its name means something else by now."""
+    `up_us` is how long this run has lasted; `timeline` is None when its name means something else by now. `bare`: we
+    crashed again and again, perhaps on this one: what had begun is over, and a drill waits until that is."""
     if timeline is None or accept.seconds is not None:
         return Over(Stage.FAILED)
     if accept.mode is not Mode.LIVE and not accept.scheduled:
         return Over(Stage.FAILED)
-    if wall_us is None:
+    if bare and (started or not accept.scheduled):
+        return Over(Stage.FAILED, "cut by crashes: SAFE-MIN")
+    if wall_us is None or (bare and accept.mode is not Mode.LIVE):
         return Over(Stage.FAILED) if not accept.scheduled and up_us > OUTAGE_US else Waits()
     if accept.start_wall_us > wall_us:
         return GoesOn(cut=False)

@@ -81,6 +81,10 @@ class Reason(StrEnum):
     """The local user may not do this, or not for so long."""
     KEY_WITHDRAWN = "key-withdrawn"
     """It waited for its time, and the trust list that rules by now does not let its signers order it."""
+    CRASHED = "crashed"
+    """The gateway crashed on it, twice: it is not tried again."""
+    SAFE_MIN = "safe-min"
+    """The gateway has crashed too often; it carries out live orders and stops only."""
     BUSY = "busy"
     """Too many orders wait or are remembered; send it again."""
 

@@ -240,7 +240,7 @@ class Status(Message):
     state: Literal["online", "offline", "lost"]
     at: Instant
     modes: tuple[str, ...] = ()
-    """Named degraded modes (docs/modes.md): NO-JOURNAL, NO-TIME, NO-FEEDBACK, CLOCK-ASSUMED, OUTBOX-FULL."""
+    """Named degraded modes (docs/modes.md): NO-JOURNAL, NO-TIME, NO-FEEDBACK, SAFE-MIN, CLOCK-ASSUMED ..."""
     last_seq: int = 0
     """The newest `seq` given out: the hub knows what it has not seen."""
     journal: JournalHead | None = None

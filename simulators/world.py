@@ -59,6 +59,8 @@ class World:
         self.wall_offset_us = WALL_US - self.now_us
         self.field = Field(plan, Random)
         self.trust = trust
+        self.safe_min = ""
+        """Why a gateway that starts now begins in SAFE-MIN."""
         self.sounds: list[Sound] = []
         self.frames: list[Frame] = []
         self.stations: dict[str, Station] = {}
@@ -117,7 +119,7 @@ class World:
     def _start(self, config: Config, records: list[tuple[int, Record]],
                published: list[tuple[int, Publish]] | None = None) -> None:
         session = f"{config.id}-{self.now_us}"
-        gateway = Gateway(config, self.trust, [r for _, r in records], session, "world")
+        gateway = Gateway(config, self.trust, [r for _, r in records], session, "world", safe_min=self.safe_min)
         station = self.stations[config.id] = Station(config, gateway, list(records), published or [])
         for bus in config.spec.bus:
             line = next(id for id, where in self._lines.items() if bus.link == where)

@@ -14,6 +14,7 @@ from controller.ctl import (
     bus,
     door,
     growl,
+    leave_safe_min,
     order,
     probe,
     quiet_test,
@@ -31,6 +32,7 @@ from firmware_bridge.errors import BadDocument
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
     "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag, "trust": trust,
+    "leave-safe-min": leave_safe_min,
 }
 """Each asks the gateway one question and shows its answers."""
 TOOLS = {"probe": probe, "record": record}

@@ -4,14 +4,29 @@ import json
 from typing import Any
 
 from controller import wire
-from controller.event import AppendFailed, Ask, BrokerDown, BrokerUp, Clock, Durable, Publish, Trust
+from controller.event import (
+    AppendFailed,
+    Ask,
+    BrokerDown,
+    BrokerUp,
+    Clock,
+    Degraded,
+    Durable,
+    Full,
+    Poisonous,
+    Publish,
+    Stop,
+    Trust,
+)
+from controller.safe_min import QUIET_US, SafeMin
 from controller.session import BEAT_US, MODES_GAP_US, NO_HUB_US, REWRITE_US
 from controller.watch import BLIND_US
 from controller.wire import Action, Mode, Stage, Status
-from firmware_bridge.machine import S
+from firmware_bridge.machine import S, Woken
 from simulators import site
 from simulators.world import World
 from tests.controller.test_gateway import CONFIGS, DEMO, TRUST, City
+from tests.controller.test_lockout import people
 
 OURS = "gw-jinshui"
 HERE = "41/01/05"
@@ -43,7 +58,7 @@ class Clocks(World):
 
 def city(kind: type[World]) -> City:
     out = City()
-    out.world = kind(site.load(DEMO / "site.toml"), CONFIGS, TRUST)
+    out.world = kind(site.load(DEMO / "site.toml"), [people(c) for c in CONFIGS], TRUST)
     out.world.run(8)
     return out
 
@@ -167,3 +182,82 @@ def test_no_feedback() -> None:
     drill = town.order(area=HERE)
     town.world.run(60)
     assert town.ends(drill)["s-102"] == (Stage.FINISHED, "")
+
+
+def crashed(town: City) -> None:
+    """The process dies once more, and comes back in SAFE-MIN."""
+    town.world.safe_min = "3 crashes in 300 s; RuntimeError: a bug of ours"
+    town.world.restart(OURS, away_s=1)
+    town.world.run(10)
+
+
+def test_safe_min() -> None:
+    town = city(World)
+    live, armed = town.order(name="all-clear", **LIVE), town.order(start_in_s=300, area=HERE)  # type: ignore[arg-type]
+    town.world.run(5)
+    assert sounding(town)
+    crashed(town)
+    assert modes(town) == shown(town) == {"SAFE-MIN"}
+    assert not sounding(town), "everything is off, once"
+    assert town.ends(live)["s-102"] == (Stage.FAILED, "cut by crashes: SAFE-MIN")
+    assert [e.detail for e in town.events(OURS) if e.what == "safe-min"] == [town.world.safe_min]
+    # What still works: a live order, a stop, a look, a read, a tag.
+    again = town.order(name="all-clear", **LIVE)  # type: ignore[arg-type]
+    town.world.run(5)
+    assert sounding(town)
+    gauge = town.station(OURS).gateway.devices["gauge-1"]
+    assert gauge.readings["level"].value is None, "what no siren needs is not polled"
+    assert asked(town, "read", device="gauge-1")[-1]["points"][0]["quality"] == "good"
+    assert asked(town, "stop", siren="s-102")[-1]["last"] is True
+    town.world.run(3)
+    assert not sounding(town)
+    assert town.ends(again)["s-102"][0] is Stage.STOPPED
+    # What does not: drills, and tests at the cabinet.
+    drill = town.order(area=HERE)
+    town.world.run(3)
+    assert {r.reason for r in town.receipts() if r.order == drill.body.id and r.gateway == OURS} == {"safe-min"}
+    for verb in ("activate", "growl", "quiet-test"):
+        answer = asked(town, verb, "li", siren="s-102", seconds=2)[-1]
+        assert (answer["stage"], answer["reason"]) == ("rejected", "safe-min")
+    # Who may ends it; what was armed sounds at its time.
+    assert "error" in asked(town, "leave-safe-min")[-1]
+    assert asked(town, "leave-safe-min", "li")[-1]["full"] is True
+    town.world.run(MODES_GAP_US / S)
+    assert modes(town) == shown(town) == set()
+    assert told(town, "safe-min") == [("safe-min", True), ("safe-min-ended", False)]
+    read_us = gauge.readings["level"].at_us
+    town.world.run(320)
+    assert town.ends(armed)["s-101"][0] is Stage.FINISHED
+    assert gauge.readings["level"].at_us > read_us, "and is polled again"
+    assert "error" in asked(town, "leave-safe-min", "li")[-1]
+
+
+def test_safe_min_ends_after_a_quiet_hour() -> None:
+    machine = SafeMin("3 crashes", ["s-1", "s-2"], {"li": "Li Ming"})
+    assert machine.handle(5 * S, Woken()) == [Degraded("SAFE-MIN", True, "3 crashes")]
+    assert machine.silence([]) == []
+    assert machine.silence(["s-2"]) == [Stop("s-2", "sirend", "SAFE-MIN")]
+    assert machine.silence(["s-1", "s-2"]) == [Stop("s-1", "sirend", "SAFE-MIN")]
+    assert machine.silence(["s-1", "s-2"]) == [], "each once"
+    assert machine.deadline == 5 * S + QUIET_US
+    assert machine.handle(machine.deadline - 1, Woken()) == []
+    assert machine.handle(machine.deadline, Woken()) == [Degraded("SAFE-MIN", False, "a quiet hour"), Full()]
+    assert (machine.on, machine.deadline) == (False, None)
+
+
+def test_what_crashed_us_twice_is_refused_with_a_receipt() -> None:
+    town = city(World)
+    station, order = town.station(OURS), "0123456789abcdef" * 2
+    town.world.tell(station, Poisonous("siren/1/g/gw-jinshui/order", "2 crashes on it", order=order))
+    town.world.tell(station, Poisonous("li read", "2 crashes on it", client=7))
+    town.world.run(1)
+    assert [(r.stage, r.reason) for r in station.receipts() if r.order == order] == [(Stage.REJECTED, "crashed")]
+    assert {e.subject for e in town.events(OURS) if e.what == "event-refused" and e.urgent} == {
+        "siren/1/g/gw-jinshui/order", "li read"}
+    assert any(p.client == 7 and b"error" in p.payload for _, p in station.published)
+    # One that is known already gets its own answer again, and no other.
+    drill = town.order(area=HERE)
+    town.world.run(3)
+    town.world.tell(station, Poisonous("siren/1/g/gw-jinshui/order", "2 crashes on it", order=drill.body.id))
+    town.world.run(60)
+    assert town.ends(drill)["s-102"][0] is Stage.FINISHED
