@@ -58,18 +58,17 @@ class Pump:
         work = [event]
         while work:
             for effect in self._bus.handle(now_us(), work.pop(0)):
-                match effect:
-                    case Send(_, data, at_us):
-                        self._link.send(data, at_us)
-                    case Finished(_, _, outcome, _):
-                        assert isinstance(outcome, Reply), outcome
-                        self._answered(outcome)
-                        self._left -= 1
-                        if self._left >= self._ahead:
-                            self._submitted += 1
-                            work.append(self._next(self._submitted))
+                if isinstance(effect, Send):
+                    self._link.send(effect.data, effect.at_us)
+                elif isinstance(effect, Finished):
+                    assert isinstance(effect.outcome, Reply), effect
+                    self._answered(effect.outcome)
+                    self._left -= 1
+                    if self._left >= self._ahead:
+                        self._submitted += 1
+                        work.append(self._next(self._submitted))
+                    elif self._left == 0:
+                        self._done.set()
         self._waker.set(self._bus.deadline)
         if isinstance(event, LinkUp):
             self._up.set()
-        if self._submitted and self._left == 0:
-            self._done.set()

@@ -11,7 +11,7 @@ each unit is in `unit.py`. It refuses to know what a point, a device or a siren 
 """
 
 from dataclasses import replace
-from enum import Enum
+from enum import StrEnum
 
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import (
@@ -45,7 +45,7 @@ from firmware_bridge.framing import Framing, Tcp
 from firmware_bridge.machine import MS, S, earliest
 from firmware_bridge.monitor import Monitor
 from firmware_bridge.queue import Queue
-from firmware_bridge.unit import AGAIN_US, Standing, Unit, silent_since_us
+from firmware_bridge.unit import AGAIN_US, DEMOTED, Unit, silent_since_us
 
 LEAD_US = 60 * MS
 """An edge's frame is with the link this long before its instant: more than our loop is ever late."""
@@ -62,7 +62,7 @@ REOPEN_EVERY_US = 30 * S
 """The link is opened anew when every unit has been silent this long, and not more often than this."""
 
 
-class State(Enum):
+class State(StrEnum):
     """What the line is doing.
 
     DOWN: the link is not open; whatever is submitted ends as LinkLost at once.
@@ -80,23 +80,26 @@ class State(Enum):
     AWAITING = "awaiting"
 
 
+DOWN, IDLE, PREPARED, AWAITING = State
+"""By their bare names: to look a member up in its Enum takes as long as a line of this file."""
+
 TRANSITIONS: dict[tuple[State, str], State] = {
-    (State.DOWN, "link up"): State.IDLE,
-    (State.IDLE, "link up"): State.IDLE,
-    (State.PREPARED, "link up"): State.IDLE,
-    (State.AWAITING, "link up"): State.IDLE,
-    (State.DOWN, "link down"): State.DOWN,
-    (State.IDLE, "link down"): State.DOWN,
-    (State.PREPARED, "link down"): State.DOWN,
-    (State.AWAITING, "link down"): State.DOWN,
-    (State.IDLE, "send"): State.AWAITING,
-    (State.AWAITING, "send"): State.AWAITING,
-    (State.IDLE, "prepare"): State.PREPARED,
-    (State.AWAITING, "prepare"): State.PREPARED,
-    (State.PREPARED, "instant"): State.AWAITING,
-    (State.PREPARED, "recall, none out"): State.IDLE,
-    (State.PREPARED, "recall, some out"): State.AWAITING,
-    (State.AWAITING, "last ended"): State.IDLE,
+    (DOWN, "link up"): IDLE,
+    (IDLE, "link up"): IDLE,
+    (PREPARED, "link up"): IDLE,
+    (AWAITING, "link up"): IDLE,
+    (DOWN, "link down"): DOWN,
+    (IDLE, "link down"): DOWN,
+    (PREPARED, "link down"): DOWN,
+    (AWAITING, "link down"): DOWN,
+    (IDLE, "send"): AWAITING,
+    (AWAITING, "send"): AWAITING,
+    (IDLE, "prepare"): PREPARED,
+    (AWAITING, "prepare"): PREPARED,
+    (PREPARED, "instant"): AWAITING,
+    (PREPARED, "recall, none out"): IDLE,
+    (PREPARED, "recall, some out"): AWAITING,
+    (AWAITING, "last ended"): IDLE,
 }
 
 
@@ -110,7 +113,7 @@ class Bus:
     def __init__(self, id: str, framing: Framing, in_flight: int = 1, *, broadcast: bool = False) -> None:
         assert in_flight == 1 or isinstance(framing, Tcp), "a line has one request out at a time"
         self.id = id
-        self.state = State.DOWN
+        self.state = DOWN
         self.counters = Counters()
         self.units: dict[int, Unit] = {}
         self._framing = framing
@@ -122,6 +125,8 @@ class Bus:
         self.queue = Queue()
         self._flights: dict[int, Flight] = {}
         self._free_us = 0
+        self._leaves_us = 0
+        """When the prepared frame leaves."""
         self._wake_us: int | None = None
         self._probe_us = 0
         self._up_us = 0
@@ -137,8 +142,10 @@ class Bus:
 
     def handle(self, now_us: int, event: BusEvent) -> list[BusEffect]:
         self._out = []
-        if self.state is State.PREPARED:
-            self._leave(now_us)
+        if self.state is PREPARED and now_us >= self._leaves_us:
+            # The link has written the prepared frame.
+            self._go("instant")
+            self._framing.left()
         match event:
             case Received(_, data):
                 self._received(now_us, data)
@@ -156,15 +163,16 @@ class Bus:
             case LinkDown(_, why):
                 self._lose_all(now_us, why)
                 self._go("link down")
-        if self.state is not State.DOWN:
-            self._give_up(now_us)
+        if self.state is not DOWN:
+            if self._flights:
+                self._give_up(now_us)
             self._pump(now_us)
         return self._out
 
     # What comes in.
 
     def _submit(self, now_us: int, txn: Transaction) -> None:
-        if self.state is State.DOWN:
+        if self.state is DOWN:
             self._finish(txn, LinkLost("link down"))
         elif txn.unit == BROADCAST and not (self._broadcast and isinstance(txn.request, Write)):
             self._finish(txn, Skipped("no broadcast on this bus"))
@@ -198,9 +206,10 @@ class Bus:
             self._frame(now_us, unit, pdu, tid)
         if self._framing.foreign is not None:
             self._out.append(Foreign(self.id, self._framing.foreign))
-        for flight in self._flights.values() if self._framing.begun else ():
-            if now_us > flight.sent_us and self._framing.garbled(flight.transaction.request):
-                flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)
+        if self._flights and self._framing.begun:
+            for flight in self._flights.values():
+                if now_us > flight.sent_us and self._framing.garbled(flight.transaction.request):
+                    flight.give_up_us = min(flight.give_up_us, now_us + GARBLED_US)
 
     def _frame(self, now_us: int, number: int, pdu: bytes, tid: int) -> None:
         """A whole frame with a right check sum: an answer, a late answer, or somebody else's."""
@@ -250,7 +259,7 @@ class Bus:
             garbled = self._framing.garbled(txn.request)
             # Also after as many octets as the answer has: they may be somebody else's. TCP tells by its id.
             unit.unanswered(now_us, txn.request, flight.asked_us, not flight.preempted, self._framing.mistakable)
-            if unit.standing is Standing.DEMOTED:
+            if unit.standing is DEMOTED:
                 # The time this silence cost is paid for by not probing for nine times as long.
                 cost = now_us - flight.sent_us
                 self._probe_us = max(self._probe_us, now_us) + (PROBE_SHARE - 1) * cost
@@ -271,13 +280,13 @@ class Bus:
         unit.free_us = now_us + flight.transaction.gap_us
         self.counters.busy_us += now_us - flight.sent_us
         self._free_us = max(self._free_us, now_us + self._framing.silence_us)
-        if not self._flights and self.state is State.AWAITING:
+        if not self._flights and self.state is AWAITING:
             self._go("last ended")
         return unit, flight
 
     def _make_way(self, now_us: int, priority: Priority) -> None:
         """Something urgent waits: what is out gives way as soon as its unit has had its usual time."""
-        if len(self._flights) < self._in_flight and self.state is not State.PREPARED:
+        if len(self._flights) < self._in_flight and self.state is not PREPARED:
             return
         for flight in list(self._flights.values()):
             txn = flight.transaction
@@ -299,7 +308,7 @@ class Bus:
     def _recall(self, now_us: int, flight: Flight) -> bool:
         """Take back a prepared frame whose instant is not too near."""
         guard_us = RECALL_WRITE_US if isinstance(flight.transaction.request, Write) else RECALL_READ_US
-        if self.state is not State.PREPARED or now_us >= flight.sent_us - guard_us:
+        if self.state is not PREPARED or now_us >= flight.sent_us - guard_us:
             return False
         self._flights = {tid: f for tid, f in self._flights.items() if f is not flight}
         self._go("recall, some out" if self._flights else "recall, none out")
@@ -309,10 +318,12 @@ class Bus:
 
     def _pump(self, now_us: int) -> None:
         """Begin whatever may begin now."""
-        for late in self.queue.expired(now_us):
-            self._finish(late, Expired())
-        self._wake_us = None if self.queue.expires_us is None else self.queue.expires_us + 1
-        while self.queue and self.state is not State.PREPARED:
+        self._wake_us = None
+        if self.queue.expires_us is not None:
+            for late in self.queue.expired(now_us):
+                self._finish(late, Expired())
+            self._look_again(self.queue.expires_us and self.queue.expires_us + 1)
+        while self.queue and self.state is not PREPARED:
             if len(self._flights) >= self._in_flight:
                 edge_us = self.queue.edge_us
                 if edge_us is not None and now_us < edge_us - LEAD_US:
@@ -334,8 +345,10 @@ class Bus:
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
-        # A stop waits for no edge.
-        edge_us = None if self.queue.stopping else self.queue.edge_us
+        edge_us = self.queue.edge_us
+        if edge_us is not None and self.queue.stopping:
+            # A stop waits for no edge.
+            edge_us = None
         if edge_us is not None and now_us >= edge_us - LEAD_US:
             return min(self.queue.edges(), key=self._absent)
         if edge_us is not None:
@@ -345,7 +358,7 @@ class Bus:
             if absent is not None and txn.priority is not absent.priority:
                 return absent
             unit = self._unit(txn)
-            demoted = unit.standing is Standing.DEMOTED
+            demoted = unit.standing is DEMOTED
             if demoted and txn.priority is Priority.POLL and now_us < max(unit.until_us, self._probe_us):
                 # It is silent, and this is no time for a probe.
                 self.queue.take(txn)
@@ -364,7 +377,7 @@ class Bus:
         return absent
 
     def _absent(self, txn: Transaction) -> bool:
-        return self._unit(txn).standing is Standing.DEMOTED
+        return self._unit(txn).standing is DEMOTED
 
     def _begin(self, now_us: int, unit: Unit, txn: Transaction, behind: Transaction | None = None) -> None:
         tid, frame = self._framing.frame(txn.unit, txn.request)
@@ -375,10 +388,13 @@ class Bus:
         give_up_us = start_us + request_us + wait_us
         self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, behind, rest_us is not None)
         self.counters.sent += 1
-        self.counters.sentinels += behind is not None
-        self.counters.probes += unit.standing is Standing.DEMOTED and txn.priority is Priority.POLL
+        if behind is not None:
+            self.counters.sentinels += 1
+        if unit.standing is DEMOTED and txn.priority is Priority.POLL:
+            self.counters.probes += 1
         if start_us > now_us:
             self._go("prepare")
+            self._leaves_us = start_us
             self._out.append(Send(self.id, frame, start_us))
         else:
             self._go("send")
@@ -404,12 +420,6 @@ class Bus:
     def _cost_us(self, txn: Transaction) -> int:
         """How long the line is then taken."""
         return self._framing.request_us(txn.request) + self._usual_us(txn) + 2 * self._framing.silence_us
-
-    def _leave(self, now_us: int) -> None:
-        """The instant of a prepared frame passes: the link has written it."""
-        if all(now_us >= f.sent_us for f in self._flights.values()):
-            self._go("instant")
-            self._framing.left()
 
     def _look_again(self, at_us: int | None) -> None:
         self._wake_us = earliest(self._wake_us, at_us)

@@ -8,7 +8,7 @@ from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import BROADCAST, Ask, Outcome, Refused, Reply, Request
 from firmware_bridge.machine import MS
-from firmware_bridge.scan import KEPT, Scanner, is_reply
+from firmware_bridge.scan import KEPT, Scanner, is_one_reply, is_reply
 from firmware_bridge.text import UNIT, Template, unit_of
 
 AROUND_RTU = 3
@@ -64,6 +64,9 @@ class Rtu:
     def feed(self, data: bytes) -> list[Frame]:
         """The whole valid frames that these octets complete."""
         self.foreign = None
+        if not self._scanner and is_one_reply(data):
+            # The scanner would look at each octet as the head of another.
+            return [(0, data[0], data[1:-2])]
         found: list[Frame] = []
         for frame in self._scanner.feed(data):
             if is_reply(frame):

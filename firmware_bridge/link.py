@@ -107,7 +107,7 @@ class Link:
                     said = why
                     self._feed(LinkDown(self._bus.id, why))
             else:
-                self._port = port = _Port(fd, shut, loop, self._received, self._late, echo=self._bus.echo)
+                self._port = port = _Port(fd, shut, loop, self._bus, self._feed)
                 opened_us, said = now_us(), ""
                 self._feed(LinkUp(self._bus.id))
                 why = await port.gone
@@ -126,12 +126,6 @@ class Link:
             return _open_serial(self._bus, str(self._folder / where))
         host, _, number = where.rpartition(":")
         return await _open_tcp(host, int(number))
-
-    def _received(self, data: bytes) -> None:
-        self._feed(Received(self._bus.id, data))
-
-    def _late(self, at_us: int) -> None:
-        self._feed(WrittenLate(self._bus.id, at_us))
 
 
 def _open_serial(bus: BusSection, path: str) -> tuple[int, Callable[[], None]]:
@@ -176,38 +170,32 @@ class _Port:
     """One opening of a port. `gone` is why it ended; a later opening is another object, so nothing is mixed up."""
 
     def __init__(self, fd: int, shut: Callable[[], None], loop: asyncio.AbstractEventLoop,
-                 received: Callable[[bytes], None], late: Callable[[int], None], echo: bool) -> None:
+                 bus: BusSection, feed: Callable[[BusEvent], None]) -> None:
         self.gone: asyncio.Future[str] = loop.create_future()
         self._fd = fd
         self._shut = shut
         self._loop = loop
-        self._received = received
-        self._late = late
-        self._echo = _Echo() if echo else None
-        # Guards `_open` and `_prepared`: exactly one of written, superseded and recalled happens to a frame, and the
-        # thread never writes to a number that has become another file's.
-        self._lock = threading.Lock()
+        self._bus = bus.id
+        self._feed = feed
+        self._echo = _Echo() if bus.echo else None
         self._open = True
-        self._prepared: tuple[int, bytes] | None = None
         loop.add_reader(fd, self._readable)
 
     def send(self, data: bytes, at_us: int | None) -> None:
-        with self._lock:
-            self._prepared = None
-            if not self._open or not data:
+        with _timer.lock:
+            if data and self._open and at_us is not None and at_us > now_us():
+                _timer.prepare(self, at_us, data)
                 return
-            if at_us is None or at_us <= now_us():
-                self._write(data)
-            else:
-                self._prepared = at_us, data
-                _timer().wake(self, at_us)
+            _timer.recall(self)
+            if data and self._open:
+                self.write(data)
 
     def close(self) -> None:
-        with self._lock:
-            if not self._open:
-                return
-            self._open = False
-            self._prepared = None
+        with _timer.lock:
+            was_open, self._open = self._open, False
+            _timer.recall(self)
+        if was_open:
+            # Nothing writes any more, so the number may become another file's; and other lines do not wait for this.
             self._loop.remove_reader(self._fd)
             self._shut()
 
@@ -227,19 +215,12 @@ class _Port:
             self._loop.remove_reader(self._fd)
             self.gone.set_result(why)
 
-    def due(self) -> None:
-        """On the timer thread: write what is prepared, unless it was recalled, or superseded by a later instant."""
-        with self._lock:
-            if self._prepared is not None and self._prepared[0] <= now_us():
-                instant_us, data = self._prepared
-                self._prepared = None
-                self._write(data)
-                written_us = now_us()
-                if written_us - instant_us > LATE_US:
-                    self._tell(self._late, written_us)
+    def late(self, at_us: int) -> None:
+        """What was prepared was written at this instant, noticeably after its own."""
+        self._tell(self._feed, WrittenLate(self._bus, at_us))
 
-    def _write(self, data: bytes) -> None:
-        """Under the lock."""
+    def write(self, data: bytes) -> None:
+        """Under the timer's lock."""
         if self._echo is not None:
             self._echo.sent(data)
         try:
@@ -268,10 +249,10 @@ class _Port:
                 self._lost("hung up: unplugged, or closed by the other end")
             return
         if self._echo is not None:
-            with self._lock:
+            with _timer.lock:
                 data = self._echo.strip(data)
         if data:
-            self._received(data)
+            self._feed(Received(self._bus, data))
 
     def _over(self) -> bool:
         """Whether a port that was readable and had nothing is at its end."""
@@ -310,72 +291,75 @@ class _Echo:
         return heard
 
 
-class _Timespec(ctypes.Structure):
-    _fields_ = [("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long)]
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = [("it_interval", _Timespec), ("it_value", _Timespec)]
-
-
 _TFD_TIMER_ABSTIME = 1
 
 
 class _Timer:
-    """Wakes ports at instants of CLOCK_MONOTONIC, on a thread of its own, never early. One instant a port."""
+    """Holds the prepared frames of all ports, one a port; writes each at its instant of CLOCK_MONOTONIC, never early.
+
+    `lock` guards them, every write, and whether a port is open: exactly one of written, superseded and recalled happens
+    to a frame, and the thread never writes to a number that has become another file's.
+    """
 
     def __init__(self) -> None:
-        # Calls through PyDLL do not let go of the interpreter: setting a timer takes a microsecond, and a busy loop
-        # would give it back late.
-        libc = ctypes.PyDLL(None, use_errno=True)
-        self._settime = libc.timerfd_settime
-        self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-        self._when = _Itimerspec()
-        self._first = self._when.it_value
-        self._lock = threading.Lock()
-        self._at_us: dict[_Port, int] = {}
+        self.lock = threading.Lock()
+        self._prepared: dict[_Port, tuple[int, bytes]] = {}
         self._set_us: int | None = None
         """What the timer is set to, until its thread has woken."""
-        threading.Thread(target=self._run, name="edges", daemon=True).start()
+        self._fd: int | None = None
+        # Calls through PyDLL do not let go of the interpreter: setting a timer takes a microsecond, and a busy loop
+        # would give it back late.
+        self._libc = ctypes.PyDLL(None, use_errno=True)
+        # A struct itimerspec: seconds and nanoseconds of the period, which stay 0, and of the first instant.
+        self._when = (ctypes.c_int64 * 4)()
+        self._place = ctypes.byref(self._when)
 
-    def wake(self, port: "_Port", at_us: int) -> None:
-        """Call `port.due` at `at_us`; takes the place of an earlier wish of this port."""
-        with self._lock:
-            self._at_us[port] = at_us
-            if self._set_us is None or at_us < self._set_us:
-                self._set()
+    def prepare(self, port: _Port, at_us: int, data: bytes) -> None:
+        """Under the lock. It takes the place of what this port had prepared."""
+        if self._fd is None:
+            self._fd = self._start()
+        self._prepared[port] = at_us, data
+        if self._set_us is None or at_us < self._set_us:
+            self._set(at_us)
 
-    def _set(self) -> None:
-        """Set the timer to the first instant (under the lock); one in the past fires at once."""
-        self._set_us = min(self._at_us.values())
-        self._first.tv_sec, us = divmod(self._set_us, S)
-        self._first.tv_nsec = us * 1000
-        if self._settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._when), None) != 0:
+    def recall(self, port: _Port) -> None:
+        """Under the lock."""
+        self._prepared.pop(port, None)
+
+    def _start(self) -> int:
+        fd = self._libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        threading.Thread(target=self._run, args=(fd,), name="edges", daemon=True).start()
+        return int(fd)
+
+    def _set(self, at_us: int) -> None:
+        """Under the lock. An instant in the past fires at once."""
+        self._set_us = at_us
+        self._when[2], us = divmod(at_us, S)
+        self._when[3] = us * 1000
+        if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, self._place, None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
-    def _run(self) -> None:
+    def _run(self, fd: int) -> None:
         while True:
-            os.read(self._fd, 8)
-            with self._lock:
-                now, self._set_us = now_us(), None
-                ports = sorted((p for p, at in self._at_us.items() if at <= now), key=self._at_us.__getitem__)
-                for port in ports:
-                    del self._at_us[port]
-            for port in ports:
-                port.due()
-            with self._lock:
-                if self._at_us and self._set_us is None:
-                    self._set()
+            os.read(fd, 8)
+            with self.lock:
+                self._set_us, now = None, now_us()
+                for port, (at_us, data) in sorted(self._prepared.items(), key=_instant):
+                    if at_us > now:
+                        self._set(at_us)
+                        break
+                    del self._prepared[port]
+                    port.write(data)
+                    written_us = now_us()
+                    if written_us - at_us > LATE_US:
+                        port.late(written_us)
 
 
-_the_timer: _Timer | None = None
+def _instant(prepared: tuple[_Port, tuple[int, bytes]]) -> int:
+    return prepared[1][0]
 
 
-def _timer() -> _Timer:
-    """The process's timer thread, started by the first prepared frame."""
-    global _the_timer
-    if _the_timer is None:
-        _the_timer = _Timer()
-    return _the_timer
+_timer = _Timer()
+"""The process's own; its thread is started by the first prepared frame."""

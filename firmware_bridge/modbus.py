@@ -123,9 +123,9 @@ def reply_length(request: Request) -> int:
 def reply_of(request: Request, pdu: bytes) -> Reply | Refused:
     """What `pdu` answers to `request`; Malformed when it answers something else."""
     function = function_of(request)
-    if len(pdu) == 2 and pdu[0] == function | 0x80:
-        return Refused(pdu[1])
     if len(pdu) != reply_length(request) or pdu[0] != function:
+        if len(pdu) == 2 and pdu[0] == function | 0x80:
+            return Refused(pdu[1])
         raise Malformed(f"function {pdu[:1].hex()} with {len(pdu)} octets is no answer to {request}")
     if isinstance(request, Read):
         if pdu[1] != len(pdu) - 2:

@@ -43,6 +43,11 @@ def is_reply(frame: bytes) -> bool:
     return len(frame) == rtu_length_of_reply(frame)
 
 
+def is_one_reply(data: bytes) -> bool:
+    """Whether these octets are one whole valid answer and nothing else, as nearly always."""
+    return 5 <= len(data) <= LONGEST and is_reply(data) and crc16(data) == 0
+
+
 def replies(data: bytes) -> list[tuple[int, bytes]]:
     """Every whole valid answer in `data`, as (unit, pdu)."""
     return [(frame[0], frame[1:-2]) for frame in Scanner().feed(data) if is_reply(frame)]
@@ -72,7 +77,8 @@ class Scanner:
         return len(self._octets)
 
     def clear(self) -> None:
-        self._drop(self._base + len(self._octets))
+        if self._octets:
+            self._drop(self._base + len(self._octets))
 
     def feed(self, data: bytes) -> list[bytes]:
         """The whole valid frames that these octets complete, with address and check sum, in their order.
@@ -80,9 +86,6 @@ class Scanner:
         A valid frame is taken whole, so nothing inside it is mistaken for another; other octets are noise.
         """
         octets, sums = self._octets, self._sums
-        if not octets and 2 < len(data) <= LONGEST and len(data) == rtu_length_of_reply(data) and crc16(data) == 0:
-            # One answer and nothing else, as nearly always: none of its octets is looked at again.
-            return [data]
         octets += data
         running = sums[-1]
         for octet in data:

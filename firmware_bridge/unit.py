@@ -9,8 +9,8 @@ It refuses to know the queue and the wire; the bus asks it, and tells it what ha
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TypeGuard
+from enum import StrEnum
+from typing import NamedTuple, TypeGuard
 
 from firmware_bridge import modbus
 from firmware_bridge.event import Ask, Priority, Read, Request, Transaction
@@ -35,7 +35,7 @@ OWED_LIMIT = 8
 """Unanswered requests remembered; older ones are long lost on the line."""
 
 
-class Standing(Enum):
+class Standing(StrEnum):
     """Whether a unit is believed.
 
     GOOD: it owes nothing; what it answers is what was asked.
@@ -56,18 +56,21 @@ class Standing(Enum):
     DEMOTED = "demoted"
 
 
+GOOD, QUARANTINED, SUSPECT, DEMOTED = Standing
+"""By their bare names: to look a member up in its Enum takes as long as a line of this file."""
+
 TRANSITIONS: dict[tuple[Standing, str], Standing] = {
-    (Standing.GOOD, "unanswered"): Standing.QUARANTINED,
-    (Standing.QUARANTINED, "unanswered"): Standing.QUARANTINED,
-    (Standing.QUARANTINED, "debt paid"): Standing.GOOD,
-    (Standing.QUARANTINED, "time passed"): Standing.SUSPECT,
-    (Standing.QUARANTINED, "silent thrice"): Standing.DEMOTED,
-    (Standing.SUSPECT, "unanswered"): Standing.QUARANTINED,
-    (Standing.SUSPECT, "answered"): Standing.GOOD,
-    (Standing.SUSPECT, "debt paid"): Standing.GOOD,
-    (Standing.DEMOTED, "unanswered"): Standing.DEMOTED,
-    (Standing.DEMOTED, "answered"): Standing.GOOD,
-    (Standing.DEMOTED, "debt paid"): Standing.GOOD,
+    (GOOD, "unanswered"): QUARANTINED,
+    (QUARANTINED, "unanswered"): QUARANTINED,
+    (QUARANTINED, "debt paid"): GOOD,
+    (QUARANTINED, "time passed"): SUSPECT,
+    (QUARANTINED, "silent thrice"): DEMOTED,
+    (SUSPECT, "unanswered"): QUARANTINED,
+    (SUSPECT, "answered"): GOOD,
+    (SUSPECT, "debt paid"): GOOD,
+    (DEMOTED, "unanswered"): DEMOTED,
+    (DEMOTED, "answered"): GOOD,
+    (DEMOTED, "debt paid"): GOOD,
 }
 
 
@@ -89,16 +92,14 @@ def _reads(request: Request) -> TypeGuard[Read | Ask]:
     return isinstance(request, Read) or (isinstance(request, Ask) and request.reads)
 
 
-@dataclass(frozen=True, slots=True)
-class Debt:
+class Debt(NamedTuple):
     """A request that was not answered in time, and when it had left the wire."""
 
     request: Request
     asked_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """An answer that was believed, and until when a second copy of it may come."""
 
     request: Request
@@ -113,7 +114,7 @@ class Unit:
 
     turnaround_us: int
     """Worst delay seen lately between the end of a request and the first octet of the answer."""
-    standing: Standing = Standing.GOOD
+    standing: Standing = GOOD
     until_us: int = 0
     """End of the quarantine, or the instant of the next probe."""
     free_us: int = 0
@@ -122,6 +123,8 @@ class Unit:
     heard_us: int | None = None
     owed: list[Debt] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
+    copies_us: int = 0
+    """From then on no second copy comes of anything it said."""
     known: list[Read | Ask] = field(default_factory=list)
     _probe_us: int = PROBE_FIRST_US
 
@@ -134,15 +137,13 @@ class Unit:
 
         One that was silent thrice gets its usual turnaround and no more: others wait.
         """
-        if self.standing is Standing.DEMOTED:
+        if self.standing is DEMOTED:
             return self.patience_us(asked_us)
         return max(asked_us, min(QUARANTINE_MAX_US, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US))
 
     def settle(self, now_us: int) -> None:
-        """Let time pass: no copy comes any more of what was said long ago, and a quarantine ends."""
-        if self.said:
-            self.said = [said for said in self.said if now_us < said.until_us]
-        if self.standing is Standing.QUARANTINED and now_us >= self.until_us:
+        """Let time pass: a quarantine ends."""
+        if self.standing is QUARANTINED and now_us >= self.until_us:
             self._go("time passed")
 
     def answered(self, now_us: int, request: Request, turnaround_us: int, pdu: bytes, refused: bool,
@@ -152,7 +153,8 @@ class Unit:
         if now_us < again_us:
             self.said.append(Said(request, pdu, refused, again_us))
             del self.said[:-SAID_LIMIT]
-        if self.standing in (Standing.SUSPECT, Standing.DEMOTED):
+            self.copies_us = max(self.copies_us, again_us)
+        if self.standing in (SUSPECT, DEMOTED):
             # Young debts are kept: a modem on the line may still hold one back.
             self.owed = [debt for debt in self.owed if now_us < debt.asked_us + QUARANTINE_MAX_US]
             self._go("answered")
@@ -164,7 +166,7 @@ class Unit:
         """The answer to an old request came late: nobody gets it, but it says how slow the unit is."""
         self.owed.remove(debt)
         self._heard(now_us, turnaround_us)
-        if not self.owed and self.standing is not Standing.GOOD:
+        if not self.owed and self.standing is not GOOD:
             self._go("debt paid")
 
     def unanswered(self, now_us: int, request: Request, asked_us: int, counts: bool, indebted: bool) -> None:
@@ -174,7 +176,7 @@ class Unit:
             del self.owed[:-OWED_LIMIT]
         if counts:
             self.silent += 1
-        demoted = self.standing is Standing.DEMOTED
+        demoted = self.standing is DEMOTED
         self._go("unanswered")
         if demoted or self.silent >= SILENT_LIMIT:
             if not demoted:
@@ -208,11 +210,11 @@ class Unit:
 
     def ready_us(self, now_us: int, txn: Transaction) -> int:
         """When this may be asked of it."""
-        self.settle(now_us)
-        if self.standing is Standing.GOOD and not self.owed and not self.said:
+        if self.standing is GOOD and not self.owed and now_us >= self.copies_us:
             return self.free_us
+        self.settle(now_us)
         urgent = txn.priority <= Priority.ORDER and txn.repeatable and not _reads(txn.request)
-        if self.standing is Standing.QUARANTINED and not urgent:
+        if self.standing is QUARANTINED and not urgent:
             return max(self.until_us, self.free_us)
         if urgent or self.sentinel(txn) is not None:
             return self.free_us
@@ -223,7 +225,7 @@ class Unit:
 
         None when nothing is owed, when no such read is known, and for a write, whose echo tells it apart.
         """
-        doubted = self.owed and self.standing in (Standing.SUSPECT, Standing.DEMOTED)
+        doubted = self.owed and self.standing in (SUSPECT, DEMOTED)
         if not doubted or not _reads(txn.request):
             return None
         owed = {shape(debt.request) for debt in self.owed}
@@ -252,6 +254,6 @@ class Unit:
 
 def silent_since_us(units: Collection[Unit]) -> int | None:
     """Since when nobody on the line answers; None while somebody does, or nobody was asked."""
-    if not units or any(unit.standing is not Standing.DEMOTED for unit in units):
+    if not units or any(unit.standing is not DEMOTED for unit in units):
         return None
     return max(unit.heard_us or 0 for unit in units)
