@@ -6,7 +6,7 @@ import socket
 import time
 import tty
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -172,6 +172,31 @@ async def test_a_newer_send_supersedes_and_an_empty_one_recalls(line: Line) -> N
         assert await line.heard(4) == b"now!"
         await asyncio.sleep((at - now_us()) / 1e6 + 0.2)
         assert line.silent()
+
+
+@pytest.mark.parametrize("order_ms", [(20, 40, 60), (60, 40, 20), (40, 60, 20), (30, 30, 30)])
+async def test_each_of_several_lines_gets_its_own_frame_at_its_own_instant(
+        tmp_path: Path, order_ms: tuple[int, ...]) -> None:
+    """One thread writes for all of them; a recall on one line, or its end, leaves the others."""
+    lines = [Line(tmp_path / str(n)) for n in range(5)]
+    async with AsyncExitStack() as stack:
+        links = []
+        for each in lines:
+            link, events = await stack.enter_async_context(linked(bus(f"serial:{each.path}")))
+            await events.up()
+            links.append(link)
+        began_us = now_us()
+        for n, ms in enumerate(order_ms):
+            links[n].send(b"own%d" % n, began_us + ms * 1000)
+        for link in links[3:]:
+            link.send(b"gone", began_us + 25_000)
+        links[3].send(b"")
+        links[4].close()
+        for n, ms in sorted(enumerate(order_ms), key=lambda of: of[1]):
+            assert await lines[n].heard(4) == b"own%d" % n
+            assert now_us() >= began_us + ms * 1000
+        assert lines[3].silent()
+        assert lines[4].silent()
 
 
 async def test_written_or_recalled_but_never_half(line: Line) -> None:
