@@ -252,6 +252,21 @@ class _Client(aiomqtt.Client):
             self._pending[info.mid] = effect, self._loop.time()
             self._settled.clear()
 
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        # aiomqtt asks the loop for the socket's number a turn later, when it may be closed, and its number another's.
+        self._loop.call_soon_threadsafe(self._write_when_ready, sock)
+
+    def _write_when_ready(self, sock: Any) -> None:
+        if self._client.socket() is sock:
+            self._loop.add_writer(sock.fileno(), self._write)
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+        except Exception as error:  # a broken line: aiomqtt's waiters are told
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
         # aiomqtt waits out its time-out when the connection goes before CONNACK.
         if not self._connected.done():
