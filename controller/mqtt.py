@@ -257,8 +257,9 @@ class _Client(aiomqtt.Client):
         self._loop.call_soon_threadsafe(self._write_when_ready, sock)
 
     def _write_when_ready(self, sock: Any) -> None:
-        if self._client.socket() is sock:
-            self._loop.add_writer(sock.fileno(), self._write)
+        alive = self._client.socket()
+        if alive is not None and alive is sock:
+            self._loop.add_writer(alive.fileno(), self._write)
 
     def _write(self) -> None:
         try:

@@ -9,14 +9,16 @@ import pytest
 from bench import office
 from bench.office import LI, MALLORY, NARROW, OLD, STOPS, VERSION, WANG, ZHANG, Order, b64, dump, unb64
 from controller import wire
-from controller.event import Arrived, Clock, Trust
+from controller.event import Arrived, Clock, Poisonous, Trust
 from controller.intake import QUEUE_LIMIT
 from controller.trust import Reason
 from firmware_bridge.machine import S
 from tests.attacks.ground import ANY_TOPIC, Ground
 
 PAGE = Path(__file__).parents[2] / "docs" / "reasons.md"
-EVENTS = {"order-refused", "local-refused", "order-withdrawn", "trust-behind"}
+EVENTS = {"order-refused", "local-refused", "order-withdrawn", "trust-behind", "event-refused"}
+NAMED_BY_THE_EVENT = {Reason.STALE_TRUST, Reason.KEY_WITHDRAWN, Reason.CRASHED}
+"""Told by an event of their own, which need not bear the code."""
 
 
 def rows() -> Iterator[list[str]]:
@@ -110,6 +112,17 @@ def key_withdrawn(g: Ground) -> None:
     g.send(office.listed(version=VERSION + 1, keys=keys), 2, wire.trust_topic("41"))
 
 
+def safe_min(g: Ground) -> None:
+    g.world.safe_min = "3 crashes in 300 s"
+    g.restart()
+    g.send(g.desk.drill(g.now))
+
+
+def crashed(g: Ground) -> None:
+    g.world.tell(g.station, Poisonous(ANY_TOPIC, "2 crashes on it", order=g.desk.live(g.now).body.id))
+    g.wait(1)
+
+
 def not_permitted(g: Ground) -> None:
     g.ask("guest", "activate", siren="s-301")
 
@@ -147,6 +160,8 @@ PROVOKED: dict[Reason, Callable[[Ground], object]] = {
     Reason.NOT_PERMITTED: not_permitted,
     Reason.KEY_WITHDRAWN: key_withdrawn,
     Reason.BUSY: busy,
+    Reason.SAFE_MIN: safe_min,
+    Reason.CRASHED: crashed,
 }
 
 
@@ -158,6 +173,6 @@ def test_a_reason_is_told_where_the_page_says(reason: Reason) -> None:
     if any(r.reason == reason and r.stage.terminal for r in ground.receipts()):
         told.add("receipt")
     for event in ground.events():
-        if event.what in EVENTS and (reason in event.detail or reason in (Reason.STALE_TRUST, Reason.KEY_WITHDRAWN)):
+        if event.what in EVENTS and (reason in event.detail or reason in NAMED_BY_THE_EVENT):
             told.add("event")
     assert told == TOLD[reason]
