@@ -4,6 +4,7 @@
     siren-sim fault relay-1 dead            siren-sim fault line-1 noise 0.05        siren-sim fault line-1 unplug
     siren-sim fault relay-1                 siren-sim fault relay-1 all off          siren-sim fault --help
     siren-sim set gauge-1 level 0.42        siren-sim get meter-1 current_1          siren-sim state
+    siren-sim storm configs/storms/flash.csv --speed 10         siren-sim storm off
     siren-sim check configs/profiles/*
 """
 
@@ -16,13 +17,16 @@ import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from firmware_bridge import profile
+from firmware_bridge.document import read_text
 from firmware_bridge.errors import BadDocument
 from simulators import check, faults, site
 from simulators.serve import Server, Sink
+from simulators.storm import Columns, parse
 
 DEMO = "configs/demo/site.toml"
 ANSWER_S = 5.0
@@ -75,7 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     get = running("get", "the true value of a point of a running site")
     get.add_argument("unit")
     get.add_argument("point")
-    running("state", "which sirens sound, and where the lines are")
+    running("state", "which sirens sound, where the lines are, and how high the water stands")
+    rise = running("storm", "play a storm through the gauges of a running site; `off` dries the road", _storms())
+    rise.add_argument("file", help="a table of time and level, ours in configs/storms/ or a recorded one; or `off`")
+    rise.add_argument("--speed", type=float, default=1.0, metavar="N", help="N of its seconds in one of ours")
+    rise.add_argument("--water", metavar="NAME", help="which, where the site has several; default: all")
+    rise.add_argument("--time", metavar="COLUMN", help="the column of the instants, where its head does not say it")
+    rise.add_argument("--level", metavar="COLUMN", help="the column of the level")
+    rise.add_argument("--unit", help="the unit of the level: m, cm, mm, ft, in")
+    rise.add_argument("--zero", type=float, default=0.0, metavar="M", help="what the series calls the road's height")
+    rise.add_argument("--skip-bad", action="store_true", help="leave bad rows out, and tell them")
 
     examine = verbs.add_parser("check", help="check profiles and drive their simulations through every action; exit 1"
                                " when something fails, 2 when a file is no profile")
@@ -90,6 +103,12 @@ def _fault_table() -> str:
         lines += [f"  {fault:<14} on: {on}" + (f"; number: {number}" if number else ""),
                   *textwrap.wrap(does, 100, initial_indent=" " * 17, subsequent_indent=" " * 17)]
     return "\n".join(lines)
+
+
+def _storms() -> str:
+    return ("the table: a head with units, as time_s,level_m or 时间,水位(cm), and a row an instant. Times are\n"
+            "numbers, 16:05:30, or dates. Further columns are left out, but for rain_mm_h and fault: `gauge-1 dead`,\n"
+            "`distance vehicles 0.3`, `contact debris off` begin and end faults of gauges, by unit or what they show")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -134,6 +153,8 @@ def _ask(options: argparse.Namespace) -> int:
         except ValueError:
             print(f"{options.number!r}: say on, off or a number like 0.05", file=sys.stderr)
             return 2
+    elif "skip_bad" in given:
+        request = _storm(options)
     elif "value" in given:
         request = {"do": "set", "unit": options.unit, "point": options.point, "value": _scalar(options.value)}
     elif "point" in given:
@@ -169,11 +190,26 @@ def _ask(options: argparse.Namespace) -> int:
     return 0
 
 
+def _storm(options: argparse.Namespace) -> dict[str, Any]:
+    """The request for it, after its table was read: whoever gave it is told of its rows, and not the site."""
+    if options.file == "off":
+        return {"do": "storm", "file": None, "water": options.water}
+    columns = Columns(options.time, options.level, options.unit, options.zero, options.skip_bad)
+    path = Path(options.file).absolute()
+    storm, left_out = parse(read_text(path), options.file, columns)
+    for problem in left_out:
+        print(problem, file=sys.stderr)
+    print(f"{storm.name}: {len(storm.times_us)} rows, {min(storm.levels_m):.2f} to {max(storm.levels_m):.2f} m,"
+          f" {storm.end_us / 60e6 / options.speed:.1f} min at speed {options.speed:g}", file=sys.stderr)
+    return {"do": "storm", "file": str(path), "water": options.water, "speed": options.speed,
+            "columns": asdict(columns)}
+
+
 def _fault(options: argparse.Namespace) -> dict[str, Any]:
     """The request for it; ValueError for a number that is none."""
     if options.fault is None:
         return {"do": "faults", "target": options.target}
-    number = {"on": 1.0, "off": 0.0}.get(options.number)
+    number = {"on": faults.usual(options.fault), "off": 0.0}.get(options.number)
     request = {"do": "fault", "target": options.target, "fault": options.fault, "share": number}
     if number is None and faults.takes_seconds(options.fault):
         return {**request, "share": 1.0, "seconds": float(options.number)}

@@ -13,7 +13,7 @@ from functools import reduce
 from firmware_bridge.machine import MS
 from firmware_bridge.modbus import refusal_pdu
 from simulators.endpoint import TARGET_PATIENCE_US, TARGET_SILENT
-from simulators.faults import TABLE, Fault
+from simulators.faults import TABLE, Fault, On
 from simulators.line import Answer, Rng, Seen
 
 LATE_US = (200 * MS, 900 * MS)
@@ -24,7 +24,8 @@ BUSY, NO_PATH = 6, 0x0A
 ILLEGAL = (1, 3)
 """From illegal function to illegal value: which of them a firmware says is its maker's taste."""
 
-SHARED = {fault for fault, entry in TABLE.items() if entry.number.startswith("share")} - {Fault.BABBLE}
+SHARED = {fault for fault, entry in TABLE.items()
+          if entry.number.startswith("share") and On.GAUGE not in entry.on} - {Fault.BABBLE}
 """What is done here; the table's order is the order of chance."""
 
 

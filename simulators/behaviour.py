@@ -40,11 +40,18 @@ def ramp(rule: Ramp, value: float, elapsed_us: int) -> float:
 def wave(rule: Wave, now_us: int, seed: int) -> float:
     """The value at this instant. Two waves with one seed have unlike noise if their points do."""
     value = rule.mean + rule.swing * math.sin(2 * math.pi * now_us / (rule.period_s * S))
-    if not rule.noise:
-        return value
-    key = f"{seed}/{rule.wave}/{now_us // NOISE_US}".encode()
-    number = int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "big")
-    return value + rule.noise * _GAUSS.inv_cdf((number + 0.5) / 2**48)
+    return value + noise(rule.noise, f"{seed}/{rule.wave}", now_us)
+
+
+def noise(deviation: float, name: str, now_us: int) -> float:
+    """What chance adds at this instant, by its standard deviation; unlike names have unlike chance."""
+    return deviation * _GAUSS.inv_cdf(chance(f"{name}/{now_us // NOISE_US}")) if deviation else 0.0
+
+
+def chance(key: str) -> float:
+    """A number between 0 and 1 that is always the same for the same key."""
+    number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=6).digest(), "big")
+    return (number + 0.5) / 2**48
 
 
 Changes = Mapping[str, Scalar]

@@ -13,6 +13,7 @@ from simulators.device import SimDevice
 from simulators.endpoint import Segments
 from simulators.faults import ALL, TABLE, Fault, NoSuch, On, meant, number
 from simulators.line import Answer, Line, Rng, Seen
+from simulators.water import Waters
 
 _MODBUS = {Fault.BUSY, Fault.ILLEGAL, Fault.SLOW_REFUSAL, Fault.WRONG_UNIT, Fault.SHORT}
 """What is done to Modbus's own frames: another protocol has no such codes, or has them elsewhere."""
@@ -20,11 +21,12 @@ _SEGMENTS = {Fault.ONE_A_SEGMENT: "one_request", Fault.SPLIT: "split", Fault.JOI
 
 
 class Damage:
-    """Over the units of each line (by the line's id), the serial lines, and the manners of the TCP lines."""
+    """Over the units of each line (by the line's id), the serial lines, the TCP lines' manners, and the waters."""
 
     def __init__(self, units: Mapping[str, list[SimDevice]], lines: Mapping[str, Line],
-                 segments: Mapping[str, Segments], rng: Callable[[int], Rng]) -> None:
+                 segments: Mapping[str, Segments], waters: Waters, rng: Callable[[int], Rng]) -> None:
         self._lines = lines
+        self._waters = waters
         self._segments = segments
         self._devices = {device.id: device for on_line in units.values() for device in on_line}
         self._line_of = {device.id: line for line, on_line in units.items() for device in on_line}
@@ -47,7 +49,8 @@ class Damage:
             if channel is None:
                 kinds.add(On.TCP_UNIT if line in self._segments else On.UNIT)
         cannot = (_MODBUS if line in self._plain else set()) | (set() if On.OUTPUT in kinds else {Fault.BROWN_OUT})
-        return tuple(fault for fault, entry in TABLE.items() if kinds.intersection(entry.on) and fault not in cannot)
+        can = tuple(fault for fault, entry in TABLE.items() if kinds.intersection(entry.on) and fault not in cannot)
+        return can if target not in self._devices else can + self._waters.can(target)
 
     def _place(self, target: str) -> tuple[SimDevice, int | None]:
         try:
@@ -86,6 +89,8 @@ class Damage:
             self._lines[target].echo = share > 0
         elif fault is Fault.UNPLUG:
             (self.unplugged.add if share > 0 else self.unplugged.discard)(target)
+        elif On.GAUGE in TABLE[fault].on:
+            self._waters.inject(now_us, target, fault, share)
         elif fault in _SEGMENTS:
             setattr(self._segments[target], _SEGMENTS[fault], share > 0)
         else:
@@ -110,7 +115,7 @@ class Damage:
         flags = {Fault.ECHO: target in self._lines and self._lines[target].echo, Fault.UNPLUG: target in self.unplugged}
         if target in self._segments:
             flags |= {fault: getattr(self._segments[target], name) for fault, name in _SEGMENTS.items()}
-        found[target] |= {fault: 1.0 for fault, is_on in flags.items() if is_on}
+        found[target] |= {fault: 1.0 for fault, is_on in flags.items() if is_on} | dict(self._waters.on(target))
         return {place: {str(f): share for f, share in faults.items()} for place, faults in found.items() if faults}
 
     # What becomes of a request and its answer.

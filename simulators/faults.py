@@ -23,6 +23,8 @@ class On(StrEnum):
     LINE = "serial line"
     """Also one behind a serial server."""
     TCP = "TCP line"
+    GAUGE = "gauge"
+    """A unit that sees water: one with a `[[gauge]]` in the site."""
 
 
 class Fault(StrEnum):
@@ -54,6 +56,12 @@ class Fault(StrEnum):
     ONE_A_SEGMENT = "one-a-segment"
     SPLIT = "split"
     JOINED = "joined"
+    STUCK = "stuck"
+    DRIFTING = "drifting"
+    NOISY = "noisy"
+    VEHICLES = "vehicles"
+    DEBRIS = "debris"
+    FLOODED = "flooded"
 
 
 ALL = "all"
@@ -62,11 +70,12 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the table. `number`: what may be said instead of `on`, or "" for nothing."""
+    """One line of the table. `number`: what may be said instead of `on`, or "" for nothing; `usual`: what `on` is."""
 
     on: tuple[On, ...]
     does: str
     number: str = ""
+    usual: float = 1.0
 
 
 _UNITS = (On.UNIT, On.TCP_UNIT)
@@ -107,6 +116,17 @@ TABLE: dict[Fault, Entry] = {
     Fault.ONE_A_SEGMENT: Entry((On.TCP,), "of several requests in one segment only the first is served"),
     Fault.SPLIT: Entry((On.TCP,), "an answer comes in two to four segments, 1 to 20 ms apart"),
     Fault.JOINED: Entry((On.TCP,), "answers wait 50 ms and leave in one segment"),
+    Fault.STUCK: Entry((On.GAUGE,), "the sensor shows for ever what it shows now; the unit is well otherwise"),
+    Fault.DRIFTING: Entry((On.GAUGE,), "it shows more and more than there is: silt, fouling, a wandering zero",
+                          "metres an hour, -10 to 10", 0.1),
+    Fault.NOISY: Entry((On.GAUGE,), "ripple, spray, a bad cable: chance is added to each reading",
+                       "metres, as standard deviation", 0.03),
+    Fault.VEHICLES: Entry((On.GAUGE,), "a vehicle passes for 2 s: one that looks down sees its roof, the others its"
+                          " bow wave", "share of the time", 0.2),
+    Fault.DEBRIS: Entry((On.GAUGE,), "something lies there, so high that it shows so much at least; a float hangs on"
+                        " it", "metres", 0.5),
+    Fault.FLOODED: Entry((On.GAUGE,), "water in the sensor itself: it shows all that it can show, and a contact is"
+                         " closed"),
 }
 
 
@@ -122,9 +142,18 @@ def takes_seconds(fault: str) -> bool:
     return fault in set(Fault) and TABLE[Fault(fault)].number.startswith("seconds")
 
 
+def usual(fault: str) -> float:
+    """The number that `on` stands for."""
+    return TABLE[Fault(fault)].usual if fault in set(Fault) else 1.0
+
+
 def number(fault: Fault, share: float, seconds: float | None) -> None:
     """NoSuch when a number was said that this fault does not take."""
     takes = TABLE[fault].number
+    if takes.startswith("metres"):
+        if not -10 <= share <= 10 or (share < 0 and fault is not Fault.DRIFTING):
+            raise NoSuch(f"{share:g} m: {fault} takes {takes}; 10 at most")
+        return
     if not 0 <= share <= 1:
         raise NoSuch(f"{share:g} is no share; say 0 to 1")
     if not takes.startswith("share") and share not in (0, 1):
@@ -145,5 +174,4 @@ def _where(on: set[On]) -> Iterator[str]:
     for word, pair in (("unit", _UNITS), ("line", (On.LINE, On.TCP))):
         both = on.issuperset(pair)
         yield from [word] if both else [str(one) for one in pair if one in on]
-    if On.OUTPUT in on:
-        yield On.OUTPUT
+    yield from (one for one in (On.OUTPUT, On.GAUGE) if one in on)

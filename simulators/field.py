@@ -19,6 +19,8 @@ from simulators.endpoint import Endpoint, HungUp, Segments
 from simulators.faults import Fault, NoSuch
 from simulators.line import Answer, Heard, Line, Put, Rng, Seen
 from simulators.site import Plan, UnitSection, WireSection
+from simulators.storm import Storm
+from simulators.water import Waters
 
 BROADCAST = 0
 """Every unit does it and none answers (Modbus over Serial Line V1.02, 2.2)."""
@@ -66,6 +68,15 @@ class SetPoint:
     unit: str
     point: str
     value: Scalar | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """A storm begins on a water, or on all; None dries the road. `speed`: its seconds in one of ours."""
+
+    storm: Storm | None
+    water: str | None = None
+    speed: float = 1.0
 
 
 # Out of the field.
@@ -116,7 +127,7 @@ class Frame:
     seen: Seen
 
 
-FieldEvent = ToLine | Left | Inject | SetPoint | Woken
+FieldEvent = ToLine | Left | Inject | SetPoint | Rise | Woken
 FieldEffect = ToMaster | Hang | Plug | Sound | Frame
 
 
@@ -142,6 +153,7 @@ class Field:
     def __init__(self, plan: Plan, rng: Callable[[int], Rng]) -> None:
         self.plan = plan
         self._rng = rng
+        self._now_us = 0
         self._out: list[FieldEffect] = []
         self._units: dict[str, SimDevice] = {}
         self._on_line: dict[str, list[SimDevice]] = {n.id: [] for n in plan.spec.line}
@@ -162,7 +174,10 @@ class Field:
                 self.lines[n.id] = Line(n.baud, self._asker(n.id), rng(n.seed), chunks=n.chunks,
                                         error_rate=n.error_rate, echo=n.echo, strict=n.strict,
                                         dialect=self._dialect(n.id))
-        self._damage = Damage(self._on_line, self.lines, self._segments, rng)
+        self.waters = Waters(plan)
+        self._held: set[tuple[str, str]] = set()
+        """Points that somebody feeds by hand: the water does not move them."""
+        self._damage = Damage(self._on_line, self.lines, self._segments, self.waters, rng)
         self._wire_up()
 
     def _dialect(self, line: str) -> Dialect:
@@ -204,7 +219,8 @@ class Field:
 
     @property
     def deadline(self) -> int | None:
-        return earliest(*(part.deadline for part in self._parts()), *(at for at, _ in self._pending.values()))
+        return earliest(*(part.deadline for part in self._parts()), *(at for at, _ in self._pending.values()),
+                        self.waters.deadline)
 
     def _parts(self) -> Iterator[Line | Endpoint | SimDevice]:
         yield from self.lines.values()
@@ -212,9 +228,10 @@ class Field:
         yield from self._units.values()
 
     def handle(self, now_us: int, event: FieldEvent) -> list[FieldEffect]:
-        """NoSuch for an Inject or SetPoint that names what is not there; nothing has happened then."""
+        """NoSuch for an Inject, SetPoint or Rise that names what is not there; nothing has happened then."""
         try:
             self._catch_up(now_us)
+            self._now_us = now_us
             match event:
                 case ToLine(line, data, connection):
                     self._put(now_us, line, data, connection)
@@ -224,6 +241,9 @@ class Field:
                     self._inject(now_us, event)
                 case SetPoint(unit, point, value):
                     self._set_point(now_us, unit, point, value)
+                case Rise(storm, water, speed):
+                    for unit, fault in self.waters.play(now_us, storm, water, speed):
+                        self._inject(now_us, Inject(unit, fault, 0))
                 case Woken():
                     pass
             self._catch_up(now_us)
@@ -243,6 +263,8 @@ class Field:
                 del self._pending[place]
                 self._units[place[0]].set_point(now_us, place[1], value)
                 self._settle(now_us, place[0])
+        for unit, fault, share in self.waters.due(now_us):
+            self._inject(now_us, Inject(unit, fault, share))
         for id, device in self._units.items():
             if device.deadline is not None and device.deadline <= now_us:
                 device.handle(now_us, Woken())
@@ -298,6 +320,7 @@ class Field:
         """What comes of a request to one unit, on its way back."""
         if request.first_byte_us < self._busy_us.get(device.id, 0):
             return None
+        self._feel(now_us, device)
         code = None if device.silent else self._damage.refused(device)
         pdu = device.handle(now_us, request.pdu) if code is None else refusal_pdu(request.pdu[0], code)
         self._settle(now_us, device.id)
@@ -306,6 +329,12 @@ class Field:
             return None
         answer = pdu and Answer(device.profile.line.turnaround_ms * MS, request.unit, pdu)
         return self._damage.hurt(device, answer) if answer else None
+
+    def _feel(self, now_us: int, device: SimDevice) -> None:
+        """Its gauges show the water as it is now."""
+        for name, value in self.waters.shown(now_us, device.id).items():
+            if (device.id, name) not in self._held:
+                device.set_point(now_us, name, value)
 
     # Motors.
 
@@ -362,6 +391,7 @@ class Field:
         except ValueError as error:
             raise NoSuch(str(error)) from None
         self._pending.pop((unit, name), None)
+        (self._held.discard if value is None else self._held.add)((unit, name))
         self._units[unit].set_point(now_us, name, value)
         self._settle(now_us, unit)
 
@@ -384,6 +414,7 @@ class Field:
         return self._damage.on(target), self._damage.can(target)
 
     def value(self, unit: str, name: str) -> Scalar:
-        """The true value of a point, whatever the unit shows."""
+        """The true value of a point as of the last event, whatever the unit shows."""
         self._point(unit, name)
+        self._feel(self._now_us, self._units[unit])
         return self._units[unit].value(name)

@@ -6,7 +6,8 @@ adapter has under /dev/serial/by-path: the symbolic link is replaced atomically 
 The control door is a unix socket that takes one JSON object a line and answers each with one:
 `{"do": "fault", "target": "relay-1", "fault": "busy", "share": 0.1}` (0 ends it; `"seconds"` for a reboot), `{"do":
 "faults", "target": "relay-1"}` (what is on there, and what can be), `{"do": "set", "unit": "gauge-1", "point": "level",
-"value": 0.4}` (null hands it back), `{"do": "get", "unit": ..., "point": ...}`, `{"do": "state"}`.
+"value": 0.4}` (null hands it back), `{"do": "get", "unit": ..., "point": ...}`, `{"do": "state"}`, `{"do": "storm",
+"file": "flash.csv", "speed": 10}` (null dries the road; `"water"` where the site has several).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from firmware_bridge.document import read_text
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.machine import Woken
 from simulators.faults import NoSuch
@@ -31,6 +33,7 @@ from simulators.field import (
     Inject,
     Left,
     Plug,
+    Rise,
     SetPoint,
     Sound,
     ToLine,
@@ -38,6 +41,7 @@ from simulators.field import (
 )
 from simulators.line import Seen
 from simulators.site import LineSection, Plan
+from simulators.storm import Columns, parse
 
 READ_BYTES = 4096
 MAX_REQUEST_BYTES = 4096
@@ -118,21 +122,37 @@ class Server:
                 case {"do": "get", "unit": str(unit), "point": str(point)}:
                     self._feed(Woken())
                     return {"ok": True, "value": self.field.value(unit, point)}
+                case {"do": "storm", "file": (str() | None) as file, **rest}:
+                    self._storm(file, rest)
+                    return {"ok": True, "waters": self.field.waters.stand(self._field_us())}
                 case {"do": "state"}:
                     self._feed(Woken())
                     sounding = {_place(*place): on for place, on in self.field.sounding().items()}
                     busy = {id: line.busy_us for id, line in self.field.lines.items()}
-                    return {"ok": True, "links": self.links, "sounding": sounding, "busy_us": busy}
+                    return {"ok": True, "links": self.links, "sounding": sounding, "busy_us": busy,
+                            "waters": self.field.waters.stand(self._field_us())}
                 case _:
-                    return _refused(f"no such request: {json.dumps(request)[:200]}; do fault(s), set, get or state")
-        except (NoSuch, TypeError, ValueError) as error:
+                    return _refused(f"no such request: {json.dumps(request)[:200]}; do fault(s), set, get, storm or"
+                                    " state")
+        except (BadDocument, NoSuch, TypeError, ValueError) as error:
             return _refused(str(error))
         return {"ok": True}
 
+    def _storm(self, file: str | None, rest: dict[str, Any]) -> None:
+        """Play the storm of a file that whoever asks has read already."""
+        storm = None
+        if file is not None:
+            columns = Columns(**rest.get("columns", {}))
+            storm, _ = parse(read_text(Path(file)), file, columns)
+        self._feed(Rise(storm, rest.get("water"), float(rest.get("speed", 1))))
+
     # Time and octets.
 
+    def _field_us(self) -> int:
+        return _now_us() - self._start_us
+
     def _feed(self, event: FieldEvent) -> None:
-        effects = self.field.handle(_now_us() - self._start_us, event)
+        effects = self.field.handle(self._field_us(), event)
         for effect in effects:
             match effect:
                 case ToMaster(line, data, connection):

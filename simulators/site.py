@@ -21,6 +21,7 @@ from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.point import Point, Scalar
 from firmware_bridge.profile import Profile
 from simulators.device import BOOT_MS
+from simulators.gauge import UNITS, GaugeSection
 
 
 class SiteSection(Document):
@@ -103,6 +104,7 @@ class SiteFile(Document):
     line: Annotated[tuple[LineSection, ...], Field(min_length=1, max_length=256)]
     unit: Annotated[tuple[UnitSection, ...], Field(min_length=1)]
     wire: tuple[WireSection, ...] = ()
+    gauge: tuple[GaugeSection, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,4 +225,17 @@ def _cross_check(plan: Plan) -> list[Problem]:
                     point.encode(value)
                 except ValueError as error:
                     problem(f"{key}.{name}", value, str(error))
+    for at, n in Counter(gauge.point for gauge in spec.gauge).items():
+        if n > 1:
+            problem("gauge.point", at, f"stands {n} times; a point sees one water")
+    for n, gauge in enumerate(spec.gauge):
+        key = f"gauge[{n}]"
+        point = input_(f"{key}.point", gauge.point)
+        if point is None:
+            continue
+        if (gauge.shows == "contact") != (point.type == "bool"):
+            problem(f"{key}.shows", gauge.shows, "a contact is a bool point, and a bool point is a contact")
+        elif gauge.shows in UNITS and point.spec.unit not in UNITS[gauge.shows]:
+            problem(f"{key}.shows", gauge.shows, f"{gauge.point} is in {point.spec.unit!r}; of {gauge.shows} this plays"
+                    f" {', '.join(UNITS[gauge.shows])}")
     return out

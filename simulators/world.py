@@ -20,8 +20,9 @@ from controller.succession import File
 from controller.wire import Receipt
 from firmware_bridge.event import LinkDown, LinkUp, Received, Reopen, Send
 from firmware_bridge.machine import MS, S, Woken
-from simulators.field import Field, Frame, Inject, Plug, Sound, ToLine, ToMaster
+from simulators.field import Field, Frame, Inject, Plug, Rise, Sound, ToLine, ToMaster
 from simulators.site import Plan
+from simulators.storm import Storm
 
 DISK_US = 3 * MS
 BROKER_US = 2 * MS
@@ -103,6 +104,9 @@ class World:
     def inject(self, target: str, fault: str, share: float = 1.0) -> None:
         self._field(Inject(target, fault, share))
 
+    def storm(self, storm: Storm | None, water: str | None = None, speed: float = 1.0) -> None:
+        self._field(Rise(storm, water, speed))
+
     def step_wall(self, seconds: float) -> None:
         """The wall clock is set; gateways hear of it with their next tick."""
         self.wall_offset_us += round(seconds * S)
@@ -183,7 +187,7 @@ class World:
             line = next(id for id, owner in self._buses.items() if owner == (station.config.id, bus))
             self._field(ToLine(line, data))
 
-    def _field(self, event: ToLine | Inject | Woken) -> None:
+    def _field(self, event: ToLine | Inject | Rise | Woken) -> None:
         for effect in self.field.handle(self.now_us, event):
             match effect:
                 case ToMaster(line, data):

@@ -43,6 +43,9 @@ id = "gauge"
 line = "a"
 unit = 3
 profile = "qdy30a"
+[[gauge]]
+point = "gauge.level"
+shows = "level"
 [[unit]]
 id = "head"
 line = "c"
@@ -143,7 +146,8 @@ def well(town: Town) -> None:
 
 
 KIND = {"a": On.LINE, "c": On.TCP, "relay": On.UNIT, "gauge": On.UNIT, "head": On.TCP_UNIT, "relay.2": On.OUTPUT}
-BAD = [(target, fault) for target, kind in KIND.items() for fault, entry in TABLE.items() if kind in entry.on]
+BAD = [(target, fault) for target, kind in (*KIND.items(), ("gauge", On.GAUGE)) for fault, entry in TABLE.items()
+       if kind in entry.on]
 
 
 @pytest.mark.parametrize(("target", "fault"), [pair for pair in BAD if pair != ("gauge", Fault.BROWN_OUT)])
