@@ -10,6 +10,7 @@ from typing import Any
 
 from controller import signal
 from controller.config import GatewayFile
+from controller.scale import ScaleFile
 from firmware_bridge import profile
 from hub.acl import FleetFile
 from hub.config import HubFile
@@ -24,6 +25,7 @@ def texts() -> dict[str, str]:
         "profile": (profile.schema(), "Profile: one model of device"),
         "signals": (signal.schema(), "Signals and programmes of one place"),
         "gateway": (GatewayFile.model_json_schema(by_alias=True), "One gateway: its buses, devices and sirens"),
+        "scale": (ScaleFile.model_json_schema(by_alias=True), "The warning colours of one low-lying place"),
         "hub": (HubFile.model_json_schema(by_alias=True), "One centre: its broker, signals and trust list"),
         "fleet": (FleetFile.model_json_schema(by_alias=True), "Who may come to the broker"),
         "site": (SiteFile.model_json_schema(by_alias=True), "What stands in the field, for siren-sim to play"),

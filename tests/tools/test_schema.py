@@ -22,7 +22,7 @@ def test_there_is_no_other_schema():
     assert {p.name for p in schema.FOLDER.iterdir()} == set(schema.texts())
 
 
-KINDS = {"profiles": "profile", "signals": "signals", "hub": "hub", "fleet": "fleet", "site": "site"}
+KINDS = {"profiles": "profile", "flood": "scale", "signals": "signals", "hub": "hub", "fleet": "fleet", "site": "site"}
 """What a document is, by its folder or its name; the others are gateways."""
 DOCUMENTS = sorted((ROOT / "configs").rglob("*.toml"))
 

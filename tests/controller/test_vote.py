@@ -1,0 +1,141 @@
+"""The vote: unlike gauges, weights, one that fails either way, and a rise that is taken for one colour more."""
+
+from itertools import permutations
+
+import pytest
+
+from controller.alarm import Says
+from controller.level import Sight
+from controller.scale import Colour
+from controller.vote import Vote, early
+
+DEPTHS = {Colour.BLUE: 5.0, Colour.YELLOW: 15.0, Colour.ORANGE: 27.0, Colour.RED: 40.0}
+
+
+def sees(kind: str, cm: float, weight: float = 1.0, id: str = "", **more: object) -> Sight:
+    return Sight(id or kind, kind, weight, True, low_cm=cm, high_cm=cm, value=cm, **more)  # type: ignore[arg-type]
+
+
+def lost(kind: str, worst_cm: float | None = None) -> Sight:
+    return Sight(kind, kind, 1.0, False, "unit silent", worst_cm=worst_cm)
+
+
+def float_(closed: bool, at_cm: float = 15.0) -> Sight:
+    low, high = (at_cm, None) if closed else (None, at_cm)
+    return Sight("float", "float", 1.0, True, low_cm=low, high_cm=high, value=low or 0.0, from_cm=at_cm)
+
+
+def rain(heavy: bool) -> Sight:
+    return Sight("rain", "rain", 0.5, True, heavy=heavy, value=30.0)
+
+
+def said(sights: list[Sight], at_cm: float = 40.0, quorum: float = 2.0) -> tuple[Says, Says]:
+    vote = Vote(sights, quorum)
+    return vote.suspected(at_cm, at_cm - 4), vote.confirmed(at_cm, at_cm - 4)
+
+
+HIGH, BETWEEN, LOW, UNKNOWN = Says.HIGH, Says.BETWEEN, Says.LOW, Says.UNKNOWN
+WATER = {"high": 45.0, "low": 10.0}
+
+
+@pytest.mark.parametrize("kinds", list(permutations(("pressure", "radar", "staff"))))
+@pytest.mark.parametrize(("truth", "fails", "expected"), [
+    ("high", "high", (HIGH, HIGH)), ("high", "low", (HIGH, HIGH)), ("high", "lost", (HIGH, HIGH)),
+    ("low", "low", (LOW, LOW)), ("low", "high", (LOW, LOW)), ("low", "lost", (LOW, LOW)),
+])
+def test_of_three_one_may_fail_either_way(kinds: tuple[str, ...], truth: str, fails: str,
+                                          expected: tuple[Says, Says]):
+    failed = lost(kinds[2], 99.0) if fails == "lost" else sees(kinds[2], WATER[fails])
+    assert said([sees(kinds[0], WATER[truth]), sees(kinds[1], WATER[truth]), failed]) == expected
+
+
+def test_one_gauge_is_a_suspicion_and_no_more():
+    assert said([sees("pressure", 45)]) == (HIGH, BETWEEN)
+    assert said([sees("pressure", 45), sees("radar", 10)]) == (HIGH, BETWEEN), "one against one"
+
+
+def test_two_gauges_of_one_kind_are_one_opinion():
+    assert said([sees("pressure", 45, id="a"), sees("pressure", 46, id="b")])[1] is BETWEEN
+    assert said([sees("pressure", 45, weight=9.0), sees("pressure", 46, weight=9.0, id="b")])[1] is BETWEEN
+
+
+def test_weights_count():
+    pair = [sees("pressure", 45, 1.0), sees("radar", 45, 0.5)]
+    assert said(pair)[1] is BETWEEN
+    assert said(pair, quorum=1.5)[1] is HIGH
+
+
+def test_rain_supports_and_says_nothing_alone():
+    pair = [sees("pressure", 45, 1.0), sees("radar", 45, 0.5)]
+    assert said([*pair, rain(True)])[1] is HIGH
+    assert said([*pair, rain(False)])[1] is BETWEEN
+    assert said([sees("pressure", 45), rain(True)], quorum=1.0)[1] is BETWEEN, "two gauges of the water, always"
+    assert said([sees("pressure", 10), sees("radar", 10), rain(True)]) == (LOW, LOW)
+
+
+def test_a_float_says_no_more_than_its_height():
+    assert said([sees("pressure", 20), float_(True)], at_cm=15.0) == (HIGH, HIGH)
+    assert said([sees("pressure", 45), float_(True)], at_cm=40.0)[1] is BETWEEN
+    assert said([float_(False), sees("pressure", 5)], at_cm=19.0) == (LOW, LOW)
+
+
+def test_an_open_float_ends_what_it_can_tell_of():
+    assert said([float_(False), sees("pressure", 5)], at_cm=15.0) == (LOW, LOW)
+    assert said([float_(False), sees("pressure", 5)], at_cm=10.0) == (LOW, LOW), "it hangs higher: pressure alone"
+    assert said([float_(False), lost("pressure")], at_cm=10.0) == (UNKNOWN, UNKNOWN)
+    assert said([float_(False), lost("pressure"), sees("radar", 5)], at_cm=15.0) == (LOW, LOW)
+    assert said([float_(False)], at_cm=10.0)[0] is LOW, "where there is nothing but a float"
+    assert said([float_(True), sees("pressure", 5)], at_cm=15.0) == (HIGH, BETWEEN)
+
+
+def test_nothing_is_over_while_too_few_know():
+    assert said([sees("pressure", 10), lost("radar"), lost("staff")]) == (UNKNOWN, UNKNOWN)
+    assert said([lost("pressure"), lost("radar")]) == (UNKNOWN, UNKNOWN)
+    assert said([sees("pressure", 10), lost("radar"), sees("staff", 10)]) == (LOW, LOW)
+
+
+def test_a_spot_with_one_gauge_is_over_by_that_gauge():
+    assert said([sees("pressure", 10)]) == (LOW, LOW)
+
+
+def test_a_lost_gauge_is_taken_at_its_worst_where_nobody_knows_better():
+    assert said([lost("pressure", 41.0), lost("radar", 20.0)]) == (HIGH, UNKNOWN)
+    assert said([lost("pressure", 41.0), sees("radar", 10), sees("staff", 10)]) == (LOW, LOW)
+
+
+def test_within_the_deadband_nothing_changes():
+    assert said([sees("pressure", 38), sees("radar", 38)]) == (BETWEEN, BETWEEN)
+
+
+def test_water_that_rises_fast_is_one_colour_deeper():
+    slow = sees("pressure", 20, rise_1_cm=1.0, rise_5_cm=4.0)
+    fast = sees("radar", 20, rise_1_cm=6.0)
+    long = sees("staff", 20, rise_1_cm=1.5, rise_5_cm=9.0)
+    dry = sees("pressure", -3, rise_1_cm=6.0, id="dry")
+    red = sees("radar", 55, rise_1_cm=6.0, id="red")
+    found = early([slow, fast, long, dry, red, lost("float")], DEPTHS, 3.0, 8.0)
+    assert [s.low_cm for s in found] == [20, 27.0, 27.0, -3, 55, None]
+    assert all(s.high_cm is None or s.low_cm is None or s.low_cm <= s.high_cm for s in found)
+    assert [s.value for s in found] == [20, 20, 20, -3, 55, None], "what is shown is what is measured"
+
+
+def test_what_is_shown_is_the_middle_or_the_deeper_of_two():
+    assert Vote([sees("pressure", 10), sees("radar", 30), sees("staff", 12)], 2).level_cm == 12
+    assert Vote([sees("pressure", 10), sees("radar", 30)], 2).level_cm == 30
+    assert Vote([float_(True)], 2).level_cm is None
+
+
+def test_the_time_to_red():
+    rising = [sees("pressure", 25, rise_1_cm=6.0), sees("radar", 24, rise_1_cm=5.0)]
+    assert Vote(rising, 2).to_s(40) == 150
+    assert Vote([sees("pressure", 25)], 2).to_s(40) is None
+    assert Vote([sees("pressure", 45, rise_1_cm=6.0)], 2).to_s(40) is None, "it is there"
+    assert Vote([sees("pressure", 1, rise_1_cm=0.2)], 2).to_s(40) is None, "not within the hour"
+
+
+def test_who_is_far_from_the_others_is_named():
+    three = [sees("pressure", 10), sees("radar", 30), sees("staff", 12)]
+    assert Vote(three, 2).disagree(10) == "radar"
+    assert Vote(three, 2).disagree(25) == ""
+    assert Vote([sees("pressure", 40), float_(False)], 2).disagree(10) in ("pressure", "float")
+    assert Vote([sees("pressure", 40), float_(True)], 2).disagree(10) == ""
