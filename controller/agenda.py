@@ -11,6 +11,8 @@ locked out or in a fault.
 from collections import deque
 from collections.abc import Iterator
 
+from controller import allowance
+from controller.allowance import Allowance
 from controller.event import Clock, Progress, Stop
 from controller.evidence import Witness
 from controller.sounding import Closing, Sounding
@@ -23,6 +25,7 @@ LIMIT = 16
 PREEMPT_US = 500 * MS
 """What sounds is ended this long before the first edge of what outranks it, so that the two are heard apart."""
 HOUR_US = 3600 * S
+ALLOWED_MIN = allowance.ALLOWED_US // (60 * S)
 STARTS_LIMIT = 600
 """Contactor starts remembered; a config cannot allow more in an hour."""
 
@@ -34,6 +37,7 @@ class Agenda:
         self.armed: dict[str, Sounding] = {}
         self.run: Sounding | None = None
         self.not_before_us = 0
+        self.allowance = Allowance()
         self._closing: list[Closing] = []
         self._starts_per_hour = starts_per_hour
         self._starts: deque[int] = deque(maxlen=STARTS_LIMIT)
@@ -78,6 +82,7 @@ class Agenda:
         """The clock was heard: what waits is placed by it."""
         for sounding in self.armed.values():
             sounding.place(now_us, clock, now_us)
+        self.allowance.place(now_us, clock)
 
     def stopped(self, stop: Stop) -> list[Sounding]:
         """Take out what a stop speaks of and what has not sounded yet."""
@@ -144,21 +149,45 @@ class Agenda:
             return "outranked"
         if fault and new.order.mode is not Mode.LIVE:
             return f"fault: {fault}"
+        if not new.order.fresh and allowance.refuses(new.order.mode, new.phases, self._left_us(now_us)):
+            return allowance.REASON
         return self._refuses(now_us, new, now=True)
 
+    def _left_us(self, now_us: int) -> int:
+        """Of the day's allowance, what has the siren now counted in."""
+        return max(0, self.allowance.left_us(now_us) - (0 if self.run is None else self.run.commanded_us(now_us)))
+
     # Having the siren, and losing it.
+
+    def begin(self, now_us: int, new: Sounding) -> str:
+        """`new` takes the siren. Why it will be ended early, where the day's allowance does not reach for it."""
+        if new.order.fresh:
+            self.allowance.renew()
+        left_us = self.allowance.left_us(now_us)
+        offset_us = allowance.exhausted_us(new.phases, left_us)
+        assert new.start_us is not None
+        new.cut_us = None if offset_us is None else new.start_us + offset_us
+        new.frozen = True
+        self.run = new
+        return "" if offset_us is None else f"{round(left_us / S)} s are left of the day's {ALLOWED_MIN} min"
 
     def close(self, now_us: int, stage: Stage, reason: str) -> None:
         """What has the siren loses it now; it is told so when the off is confirmed, or has not been for too long."""
         assert self.run is not None
+        self._spend(now_us, self.run)
         self._closing.append(Closing(self.run, now_us, now_us, stage, reason))
         self.run = None
 
     def finish(self, confirmed: bool) -> None:
         """What has the siren has come to the end of its phases, or of its timeline."""
         assert self.run is not None
+        self._spend(self.run.last_us, self.run)
         self._closing.append(Closing.of(self.run, confirmed))
         self.run = None
+
+    def _spend(self, end_us: int, run: Sounding) -> None:
+        run.on_us = run.commanded_us(end_us)
+        self.allowance.spend(end_us, run.on_us)
 
     def confirm(self, off_us: int) -> None:
         """An off was confirmed."""

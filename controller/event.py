@@ -55,6 +55,7 @@ class Activate:
     `limit_us` caps the whole sounding from its start. `expires_wall_us` bounds the start only.
     `resumed` marks an activation that a restart cut: what lay before now is not made up for.
     `growl` marks one that is too short to be a signal: a head that has an action of that name does it by that.
+    `fresh`: two persons have just signed it, so the siren's sixty minutes of the day begin anew.
     """
 
     siren: str
@@ -69,6 +70,7 @@ class Activate:
     resumed: bool = False
     expires_wall_us: int | None = None
     growl: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How an activation stands. Exactly one terminal stage an activation."""
+    """How an activation stands. Exactly one terminal stage an activation; `on_us` is how long it was on, at its end."""
 
     siren: str
     activation: str
@@ -121,6 +123,7 @@ class Progress:
     first_edge_us: int | None = None
     ordered_us: int | None = None
     deviations: tuple[str, ...] = ()
+    on_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

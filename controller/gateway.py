@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
-from controller import desk, wiring
+from controller import allowance, desk, wiring
 from controller.chain import Head
 from controller.config import Config, Drive
 from controller.event import (
@@ -138,7 +138,9 @@ class Gateway:
         self.orders.restore(records, forgot)
         self.session.restore(records)
         self.lockout.restore(records)
+        sounded = allowance.restored(records)
         for siren in self.sirens.values():
+            siren.restore(sounded.get(siren.id, ()))
             siren.isolator.restore(self.lockout.why(siren.id), self.lockout.key(siren.id))
         self.clock: Clock | None = None
         self._everyone = Everyone(config)

@@ -95,6 +95,8 @@ class Accept(Message):
     """A technician's sounding: one steady tone of this length."""
     growl: bool = False
     """The same, too short to be a signal."""
+    fresh: bool = False
+    """Who signed it may order a warning, and did so just now: it begins the siren's day anew (`allowance.py`)."""
     stops: str | None = None
     stops_live: bool = False
     """For a stop: whether its signers may stop what is live."""

@@ -219,10 +219,8 @@ class Orders:
 
     def _remember(self, entry: Entry, kind: str, room: bool = True) -> None:
         """On the way to the disk, and, where there is room, into the ledger."""
-        self._token += 1
+        self._keep(kind, entry.accept.model_dump(mode="json", exclude_none=True))
         entry.token = self._token
-        body = entry.accept.model_dump(mode="json", exclude_none=True)
-        self._out.append(Append(entry.token, Record(kind, body)))
         entry.accept = entry.accept.model_copy(update={"raw": None})
         if room:
             self._ledger.add(entry)
@@ -286,6 +284,9 @@ class Orders:
         if event.stage in (Stage.STARTED, Stage.SENSED, Stage.HEARD):
             part.step(Kind.STARTED)
         if event.stage not in (Stage.RECEIVED, Stage.ACCEPTED):
+            if event.on_us:
+                at = None if self._wall.believed_us is None else self._wall.text
+                self._keep("sounded", {"order": entry.id, "siren": part.siren, "us": event.on_us, "at": at})
             told = self._end if event.stage.terminal else self._answer
             told(entry, part.siren, event.stage, event.reason, answers.proof(event, self._wall))
 
@@ -404,9 +405,13 @@ class Orders:
             else:
                 self._go_without_disk(entry)
         if self._pulse.beats(self._now_us):
-            self._token += 1
-            self._out.append(Append(self._token, Record("alive", {"at": self._wall.text})))
+            self._keep("alive", {"at": self._wall.text})
             self._watch()
+
+    def _keep(self, kind: str, body: Mapping[str, object]) -> None:
+        """For who comes after a restart."""
+        self._token += 1
+        self._out.append(Append(self._token, Record(kind, body)))
 
     def _watch(self) -> None:
         """While something live sounds or is about to, the journal shall know when we were last here."""

@@ -6,10 +6,12 @@ points tell counted (`evidence.py`) and judged (`watch.py`), and acts on it; its
 It refuses to know who may order what, the wire, the journal, and how an output is switched (`switch.py`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
+from controller import allowance
 from controller.agenda import Agenda
+from controller.allowance import Before
 from controller.arming import Arming
 from controller.conduct import TRANSITIONS, UNKNOWN, Move, State
 from controller.config import Drive, SirenSection
@@ -78,6 +80,10 @@ class Siren:
         """Its output was read, or was found to be unreadable: start-up need not wait for it any longer."""
         return self._watch.known or self._online is False
 
+    def restore(self, sounded: Sequence[Before]) -> None:
+        """What it has sounded before the restart, as the journal tells."""
+        self._agenda.allowance.restore(sounded)
+
     @property
     def deadline(self) -> int | None:
         return earliest(self._agenda.deadline, self._hand_over_us(), self._drive.deadline, self._fault.deadline,
@@ -125,7 +131,8 @@ class Siren:
         agenda, run = self._agenda, self._agenda.run
         agenda.not_before_us = self.isolator.wait_us
         if run is not None and now_us >= run.limit_us:
-            self._close(now_us, Stage.STOPPED, "limit")
+            used_up = run.cut_us is not None and now_us >= run.cut_us
+            self._close(now_us, Stage.STOPPED, allowance.REASON if used_up else "limit")
         elif run is not None and now_us >= run.end_us:
             self._finish()
         while (new := agenda.due(now_us)) is not None:
@@ -176,8 +183,9 @@ class Siren:
             self._out.append(Notice("starts-per-hour", self.id, strain))
         if self.state is State.FAULT:
             self._out += self._fault.end(now_us)
-        new.frozen = True
-        self._agenda.run = new
+        short = self._agenda.begin(now_us, new)
+        if short:
+            self._out.append(Notice(allowance.REASON, self.id, short, urgent=True))
         self._go(Move.START)
         if self._arming.why:
             # A warning is worth more than the bound of a board that may outlive us.

@@ -18,6 +18,8 @@ from firmware_bridge.machine import S
 
 LOCAL_EXPIRY_US = 30 * S
 """A local request that could not begin by then is no more what the person at the cabinet expects."""
+FRESH_US = 600 * S
+"""Two persons' order that begins later than this after it was signed says nothing of what has sounded since."""
 GROWL_S = 3
 """A technician's sounding, and the longest growl, whatever a siren's section says."""
 MAINTENANCE_S = 15
@@ -81,6 +83,8 @@ class Site:
             scheduled=order.start_us is not None, limit_us=self._limit_us(body),
             sirens=tuple(s.id for s in self._sirens.values() if body.targets(s.id, s.area, s.layer)),
             sound=sound.name if sound else None, sound_digest=sound.digest if sound else None,
+            fresh=body.action is Action.SOUND and self._fresh(order, wall_us)
+            and signed.may(Action.SOUND, Mode.LIVE) is None,
             stops=body.stops, stops_live=signed.may(Action.STOP, Mode.LIVE) is None, raw=order.raw,
         )
 
@@ -118,7 +122,14 @@ class Site:
             siren=siren, activation=activation, order=accept.order, mode=accept.mode, rank=accept.rank,
             timeline=timeline, start_wall_us=accept.start_wall_us if accept.scheduled or resumed else None,
             limit_us=accept.limit_us, expires_wall_us=expires_us, by=accept.by, resumed=resumed, growl=accept.growl,
+            # What a restart cut has begun its day already.
+            fresh=accept.fresh and not (resumed and started),
         )
+
+    @staticmethod
+    def _fresh(order: Unverified, wall_us: int) -> bool:
+        """Whether it begins so soon after it was signed that the signers knew what had sounded."""
+        return (wall_us if order.start_us is None else order.start_us) - order.issued_us <= FRESH_US
 
     def _rank(self, body: OrderBody) -> Rank:
         if body.mode is Mode.SILENT:

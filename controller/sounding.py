@@ -39,6 +39,10 @@ class Sounding:
         self.next = 0
         """The phase that is handed over next."""
         self.first_edge_us: int | None = None
+        self.cut_us: int | None = None
+        """When it has used up what its siren may sound in a day."""
+        self.on_us = 0
+        """How long its output was commanded on, once it has lost the siren."""
         self.trouble = ""
         """Why the last phase that was not commanded was not."""
         self._lowered, self.deviations = lower(order.timeline, output, section.hard_limit_s)
@@ -111,7 +115,13 @@ class Sounding:
     @property
     def limit_us(self) -> int:
         assert self.start_us is not None
-        return self.start_us + self.order.limit_us
+        limit_us = self.start_us + self.order.limit_us
+        return limit_us if self.cut_us is None else min(limit_us, self.cut_us)
+
+    def commanded_us(self, now_us: int) -> int:
+        """How long its output was commanded on by now; a phase that nobody acknowledged counts."""
+        edges = (self.edges_us(n) for n in range(self.next))
+        return sum(max(0, min(off_us, now_us) - on_us) for on_us, off_us in edges)
 
     def outranks(self, other: "Sounding") -> bool:
         """Higher pre-empts lower; of two live ones of one rank the newer holds."""
@@ -158,7 +168,7 @@ class Sounding:
             ordered_us = self.start_us + self.phases[0].on_us
         o = self.order
         return Progress(o.siren, o.activation, o.order, stage, o.mode, reason, self.tally.evidence,
-                        self.first_edge_us, ordered_us, self.deviations)
+                        self.first_edge_us, ordered_us, self.deviations, self.on_us)
 
 
 @dataclass(slots=True)

@@ -67,6 +67,8 @@ class Reason(StrEnum):
     """None of this gateway's sirens is meant."""
     OUTRANKED = "outranked"
     """Something at least as important sounds on this siren now."""
+    DAILY_LIMIT = "daily-limit"
+    """The siren has sounded for 60 minutes in 24 hours; only two persons' order that was signed just now sounds."""
     STOPPED = "stopped"
     """A stop that was issued after this order came first."""
     ISSUED_LATER = "issued-later"

@@ -9,7 +9,7 @@ import pytest
 from bench import office
 from bench.office import LI, MALLORY, NARROW, OLD, STOPS, VERSION, WANG, ZHANG, Order, b64, dump, unb64
 from controller import wire
-from controller.event import Arrived, Clock, Poisonous, Trust
+from controller.event import Arrived, Clock, Poisonous, Record, Trust
 from controller.intake import QUEUE_LIMIT
 from controller.trust import Reason
 from firmware_bridge.machine import S
@@ -73,6 +73,13 @@ def duplicate(g: Ground) -> None:
 
 def outranked(g: Ground) -> None:
     g.send(g.desk.live(g.now))
+    g.send(g.desk.drill(g.now))
+
+
+def daily_limit(g: Ground) -> None:
+    long = Record("sounded", {"order": "1", "siren": "s-301", "us": 3600 * S, "at": wire.to_text(g.now)})
+    g.station.records.append((0, long))
+    g.restart()
     g.send(g.desk.drill(g.now))
 
 
@@ -152,6 +159,7 @@ PROVOKED: dict[Reason, Callable[[Ground], object]] = {
     Reason.SIGNAL_MISMATCH: sends(lambda g: g.desk.live(g.now, digest="0" * 32)),
     Reason.NO_TARGET: sends(lambda g: g.desk.live(g.now, area="41/01/05")),
     Reason.OUTRANKED: outranked,
+    Reason.DAILY_LIMIT: daily_limit,
     Reason.STOPPED: stopped,
     Reason.ISSUED_LATER: issued_later,
     Reason.NO_TIME: no_time,
