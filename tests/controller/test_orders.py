@@ -183,7 +183,7 @@ def test_journal_first_then_the_sirens() -> None:
     first = of(Activate, out)[0]
     assert first == Activate(
         "s-1", f"{name(1)}/s-1", name(1), Mode.LIVE, Rank.AIR_RAID, SIGNALS.timeline("air-raid"), None, 190 * S,
-        "Li Wei, Zhang Min", False, WALL + 5 * MINUTE)
+        "Li Wei, Zhang Min", False, WALL + 5 * MINUTE, fresh=True)
 
 
 def test_receipts_carry_the_proof() -> None:
