@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import median
 
+from controller.slope import Slope
 from controller.spot import CM, GaugeSection
 from firmware_bridge.machine import S
 from firmware_bridge.reading import Quality, Reading, worst_case
@@ -119,6 +120,7 @@ class Gauge:
         self._level: float | None = None
         self._levels: deque[tuple[int, float]] = deque(maxlen=HISTORY_LIMIT)
         """What passed since the last doubt."""
+        self._slopes = {n: Slope(n * MINUTE_US) for n in (1, 5)}
         self._told: deque[tuple[int, float]] = deque(maxlen=HISTORY_LIMIT)
         """What it told, believed or not: evidence."""
         self._raw: float | None = None
@@ -183,6 +185,8 @@ class Gauge:
             self._doubt("no variance")
             return
         self._levels.append((at_us, level))
+        for slope in self._slopes.values():
+            slope.add(at_us, level)
         self._pass(at_us, level)
 
     def _pass(self, at_us: int, level: float) -> None:
@@ -215,6 +219,8 @@ class Gauge:
         self._window.clear()
         self._last = None
         self._levels.clear()
+        for slope in self._slopes.values():
+            slope.clear()
 
     def _go(self, kind: Kind) -> None:
         self.state = TABLE[self.state, kind]
@@ -323,14 +329,7 @@ class Gauge:
 
     def _rise(self, now_us: int, minutes: int) -> float | None:
         """How much it rises in so many minutes by the slope over them; None while not half of that is known."""
-        since_us = now_us - minutes * MINUTE_US
-        levels = [(at_us / S, cm) for at_us, cm in self._levels if at_us >= since_us]
-        if len(levels) < 3 or levels[-1][0] - levels[0][0] < minutes * 30:
-            return None
-        mean_t = sum(t for t, _ in levels) / len(levels)
-        mean_cm = sum(cm for _, cm in levels) / len(levels)
-        over = sum((t - mean_t) ** 2 for t, _ in levels)
-        return sum((t - mean_t) * (cm - mean_cm) for t, cm in levels) / over * minutes * 60
+        return self._slopes[minutes].rise(now_us)
 
     def _intensity(self, at_us: int) -> float:
         """Rain in mm/h: as it is given, or from a count, which begins anew when it wraps."""
