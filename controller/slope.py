@@ -8,8 +8,8 @@ from collections import deque
 
 from firmware_bridge.machine import S
 
-SAMPLES_LIMIT = 1200
-"""Of one slope: five minutes at four a second."""
+SAMPLES_LIMIT = 3000
+"""Of one slope: five minutes at ten a second, the fastest poll there is."""
 FRESH_S = 10_000.0
 """The sums are made anew when their beginning is so long ago: squares of large times swallow centimetres."""
 FEWEST = 3

@@ -27,7 +27,7 @@ def test_it_is_the_slope_of_the_book_for_hours_with_gaps_and_however_often() -> 
         slope.add(*samples[-1])
         if n % 50 == 0:
             now_us = at_us + chance.randrange(20 * S)
-            expected = by_the_book(samples[-1500:], now_us, MINUTE_US)
+            expected = by_the_book(samples[-3500:], now_us, MINUTE_US)
             found = slope.rise(now_us)
             assert found == (None if expected is None else pytest.approx(expected, abs=1e-5))
             known += found is not None
@@ -51,6 +51,6 @@ def test_nothing_is_said_of_less_than_half_a_window_or_of_what_was_cleared() -> 
 def test_it_keeps_no_more_than_its_limit() -> None:
     slope = Slope(300 * S)
     for n in range(SAMPLES_LIMIT + 500):
-        slope.add(n * S // 8, float(n))
+        slope.add(n * S // 12, float(n))
     assert len(slope._samples) == SAMPLES_LIMIT
-    assert slope.rise((SAMPLES_LIMIT + 499) * S // 8) == pytest.approx(8 * 300)
+    assert slope.rise((SAMPLES_LIMIT + 499) * S // 12) == pytest.approx(12 * 300)
