@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import median
 
-from controller.slope import Slope
+from controller.slope import Slope, Span
 from controller.spot import CM, GaugeSection
 from firmware_bridge.machine import S
 from firmware_bridge.reading import Quality, Reading, worst_case
@@ -121,6 +121,8 @@ class Gauge:
         self._levels: deque[tuple[int, float]] = deque(maxlen=HISTORY_LIMIT)
         """What passed since the last doubt."""
         self._slopes = {n: Slope(n * MINUTE_US) for n in (1, 5)}
+        self._span = Span(HISTORY_US)
+        self._motion: tuple[Slope | Span, ...] = (*self._slopes.values(), self._span)
         self._told: deque[tuple[int, float]] = deque(maxlen=HISTORY_LIMIT)
         """What it told, believed or not: evidence."""
         self._raw: float | None = None
@@ -185,8 +187,8 @@ class Gauge:
             self._doubt("no variance")
             return
         self._levels.append((at_us, level))
-        for slope in self._slopes.values():
-            slope.add(at_us, level)
+        for kept in self._motion:
+            kept.add(at_us, level)
         self._pass(at_us, level)
 
     def _pass(self, at_us: int, level: float) -> None:
@@ -219,8 +221,8 @@ class Gauge:
         self._window.clear()
         self._last = None
         self._levels.clear()
-        for slope in self._slopes.values():
-            slope.clear()
+        for kept in self._motion:
+            kept.clear()
 
     def _go(self, kind: Kind) -> None:
         self.state = TABLE[self.state, kind]
@@ -277,8 +279,7 @@ class Gauge:
 
     def moved(self, now_us: int) -> float:
         """How far its level went in the last five minutes."""
-        levels = [cm for at_us, cm in self._levels if at_us >= now_us - HISTORY_US]
-        return max(levels) - min(levels) if levels else 0.0
+        return self._span.width(now_us)
 
     def compared(self, now_us: int, others_cm: float) -> None:
         """Unlike gauges moved by `others_cm`: one that stands still beside them is stuck."""

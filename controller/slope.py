@@ -1,7 +1,7 @@
-"""How fast a level rises: the slope of a straight line through the samples of the last minutes.
+"""How fast a level rises, by the slope of a straight line through the last minutes, and how far it went in them.
 
-Kept as sums, so that a sample costs the same however many there are. Times are counted from a sample of not long ago,
-so that the sums stay exact. It refuses to know whether a sample may be believed.
+Both are kept as the samples come, so that one costs the same however many there are. Times are counted from a sample of
+not long ago, so that the sums stay exact. It refuses to know whether a sample may be believed.
 """
 
 from collections import deque
@@ -58,3 +58,36 @@ class Slope:
         self._tt += sign * t * t
         self._c += sign * cm
         self._tc += sign * t * cm
+
+
+class Span:
+    """The distance from the lowest to the highest of a window."""
+
+    def __init__(self, window_us: int) -> None:
+        self._window_us = window_us
+        self._lows: deque[tuple[int, float]] = deque()
+        """Samples from which on none was lower, oldest first; `_highs`: higher."""
+        self._highs: deque[tuple[int, float]] = deque()
+
+    def clear(self) -> None:
+        self._lows.clear()
+        self._highs.clear()
+
+    def add(self, at_us: int, cm: float) -> None:
+        while self._lows and self._lows[-1][1] >= cm:
+            self._lows.pop()
+        while self._highs and self._highs[-1][1] <= cm:
+            self._highs.pop()
+        self._lows.append((at_us, cm))
+        self._highs.append((at_us, cm))
+        self._leave(at_us)
+
+    def width(self, now_us: int) -> float:
+        """0 of nothing. `now_us` never goes back."""
+        self._leave(now_us)
+        return self._highs[0][1] - self._lows[0][1] if self._lows else 0.0
+
+    def _leave(self, now_us: int) -> None:
+        for ends in (self._lows, self._highs):
+            while ends and ends[0][0] < now_us - self._window_us:
+                ends.popleft()

@@ -5,7 +5,7 @@ from statistics import linear_regression
 
 import pytest
 
-from controller.slope import FRESH_S, SAMPLES_LIMIT, Slope
+from controller.slope import FRESH_S, SAMPLES_LIMIT, Slope, Span
 from firmware_bridge.machine import S
 
 MINUTE_US = 60 * S
@@ -54,3 +54,20 @@ def test_it_keeps_no_more_than_its_limit() -> None:
         slope.add(n * S // 12, float(n))
     assert len(slope._samples) == SAMPLES_LIMIT
     assert slope.rise((SAMPLES_LIMIT + 499) * S // 12) == pytest.approx(12 * 300)
+
+
+def test_a_span_is_from_the_lowest_to_the_highest_of_its_window() -> None:
+    chance = Random(3)
+    span, samples, at_us = Span(MINUTE_US), [], 0
+    for _ in range(5000):
+        at_us += round(chance.choice((0.1, 1, 5, 70)) * S)
+        samples.append((at_us, round(chance.gauss(30, 10))))
+        span.add(at_us, samples[-1][1])
+        now_us = at_us + chance.randrange(30 * S)
+        within = [cm for t, cm in samples[-700:] if t >= now_us - MINUTE_US]
+        assert span.width(now_us) == max(within) - min(within)
+        at_us = now_us
+    assert span.width(at_us + 2 * MINUTE_US) == 0
+    span.add(at_us + 3 * MINUTE_US, 1.0)
+    span.clear()
+    assert span.width(at_us + 3 * MINUTE_US) == 0
