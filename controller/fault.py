@@ -2,13 +2,14 @@
 
 The path is an output of its own whose `activate` cuts the siren's power. It is let go when the siren's own off works
 again; where that off works and the siren sounds all the same (a welded relay) it is held until the siren is ordered
-to sound. It refuses to know how that was found out (`watch.py`).
+to sound in earnest, or a technician who locked the siren out frees it: it was mended. Holding and letting go are
+events in the journal, so a restart holds on. It refuses to know how the fault was found out (`watch.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from controller.config import Drive
-from controller.event import Notice
+from controller.event import Notice, Record
 from controller.switch import Balked, Off, On, Switch, SwitchEvent
 from firmware_bridge.event import Abort, Begin
 from firmware_bridge.machine import S
@@ -16,6 +17,21 @@ from firmware_bridge.profile import Profile
 
 PATIENCE_US = 2 * S
 """Sound this long after the second path was used says that it does not work either; and between offs repeated."""
+
+HELD, LET_GO = "held-off", "let-go"
+"""The events that tell of it; the newest of a siren is what a restart goes by."""
+
+
+def held(records: Iterable[Record]) -> dict[str, str]:
+    """Siren -> why, of those that the journal says are held off by their second path."""
+    out: dict[str, str] = {}
+    for record in records:
+        match record.body:
+            case {"what": "held-off", "subject": str(siren), "detail": str(why)} if record.kind == "event":
+                out[siren] = why
+            case {"what": "let-go", "subject": str(siren)} if record.kind == "event":
+                out.pop(siren, None)
+    return out
 
 
 class Fault:
@@ -26,6 +42,8 @@ class Fault:
         self._siren = siren
         self._why = ""
         self._told = ""
+        self._owed = False
+        """After a restart: the second path is to be used, and was not yet."""
         self._path: Switch | None = None
         if ref is not None:
             assert profile is not None, "config resolves second_off"
@@ -38,7 +56,14 @@ class Fault:
 
     @property
     def deadline(self) -> int | None:
-        return None if self._path is None else self._path.deadline
+        return None if self._path is None else 0 if self._owed else self._path.deadline
+
+    def restore(self, why: str) -> bool:
+        """It was held off before a restart; whether it can be still."""
+        if self._path is None:
+            return False
+        self._why, self.held, self._owed = why, True, True
+        return True
 
     def begin(self, now_us: int, why: str) -> list[Begin | Abort | Notice]:
         """It did not become silent: say so, and cut it."""
@@ -46,24 +71,34 @@ class Fault:
         told = Notice("still-on", self._siren, why, urgent=True)
         return [told, *self.handle(now_us, On(0, now_us, None))]
 
-    def still(self, now_us: int, hold: bool, sounds: bool = True) -> list[Notice]:
+    def still(self, now_us: int, hold: bool, sounds: bool = True) -> list[Begin | Abort | Notice]:
         """It was turned off, confirmed, and is not off; `hold`: its own off cannot be relied upon any more.
 
         `sounds` is False where only its contactor is closed, which it stays when its power is cut ahead of it.
         """
         if self._path is None:
             return []
-        self.held = self.held or hold
-        return self._failed("it still sounds") if sounds and self._path.on_for_us(now_us) > PATIENCE_US else []
+        out: list[Begin | Abort | Notice] = []
+        if hold and not self.held:
+            self.held = True
+            out.append(Notice(HELD, self._siren, self._why, urgent=True))
+            if self._path.idle:
+                out += self.handle(now_us, On(0, now_us, None))
+        failed = sounds and self._path.on_for_us(now_us) > PATIENCE_US
+        return [*out, *self._failed("it still sounds")] if failed else out
 
-    def end(self, now_us: int) -> list[Begin | Abort | Notice]:
-        """It is silent by its own off, or is to sound: let go."""
-        self._why, self.held = "", False
-        return self.handle(now_us, Off())
+    def end(self, now_us: int, why: str = "") -> list[Begin | Abort | Notice]:
+        """It is silent by its own off, or is to sound, or was mended: let go."""
+        out: list[Begin | Abort | Notice] = [Notice(LET_GO, self._siren, why, urgent=True)] if self.held else []
+        self._why, self.held, self._owed = "", False, False
+        return out + self.handle(now_us, Off())
 
     def handle(self, now_us: int, event: SwitchEvent) -> list[Begin | Abort | Notice]:
         """What the second path's device says, or its time has come."""
         out: list[Begin | Abort | Notice] = []
+        if self._owed:
+            self._owed = False
+            out += self.handle(now_us, On(0, now_us, None))
         for effect in [] if self._path is None else self._path.handle(now_us, event):
             if isinstance(effect, Begin | Abort):
                 out.append(effect)

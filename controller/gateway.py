@@ -46,6 +46,7 @@ from controller.event import (
     Turned,
 )
 from controller.everyone import Everyone
+from controller.fault import held
 from controller.lockout import Lockout
 from controller.orders import Orders
 from controller.safe_min import SafeMin
@@ -138,9 +139,9 @@ class Gateway:
         self.orders.restore(records, forgot)
         self.session.restore(records)
         self.lockout.restore(records)
-        sounded = allowance.restored(records)
+        sounded, cut = allowance.restored(records), held(records)
         for siren in self.sirens.values():
-            siren.restore(sounded.get(siren.id, ()))
+            siren.restore(sounded.get(siren.id, ()), cut.get(siren.id))
             siren.isolator.restore(self.lockout.why(siren.id), self.lockout.key(siren.id))
         self.clock: Clock | None = None
         self._everyone = Everyone(config)

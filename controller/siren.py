@@ -80,9 +80,11 @@ class Siren:
         """Its output was read, or was found to be unreadable: start-up need not wait for it any longer."""
         return self._watch.known or self._online is False
 
-    def restore(self, sounded: Sequence[Before]) -> None:
-        """What it has sounded before the restart, as the journal tells."""
+    def restore(self, sounded: Sequence[Before], held: str | None = None) -> None:
+        """As the journal tells: what it sounded before the restart, and why its second path held it off, if it did."""
         self._agenda.allowance.restore(sounded)
+        if held is not None and self._fault.restore(held):
+            self.state = State.FAULT
 
     @property
     def deadline(self) -> int | None:
@@ -101,8 +103,8 @@ class Siren:
                 look = (self._watch.wrong(now_us) or self._arming.why) if self._online else "drive silent"
                 self._out += self._quiet.ask(now_us, event, busy, self.isolator.locked, look or self._motor.wrong)
             case Lock(_, tags):
-                self.isolator.tags = tags
-                self._obey_lock(now_us)
+                locked, self.isolator.tags = self.isolator.locked, tags
+                self._obey_lock(now_us, locked)
             case Clock():
                 self._clock, self._clock_us = event, now_us
                 self._agenda.place(now_us, event)
@@ -182,7 +184,7 @@ class Siren:
         if strain:
             self._out.append(Notice("starts-per-hour", self.id, strain))
         if self.state is State.FAULT:
-            self._out += self._fault.end(now_us)
+            self._out += self._fault.end(now_us, "ordered to sound")
         short = self._agenda.begin(now_us, new)
         if short:
             self._out.append(Notice(allowance.REASON, self.id, short, urgent=True))
@@ -298,12 +300,12 @@ class Siren:
     # Readings.
 
     def _took(self, now_us: int, reading: Reading) -> None:
-        turned, notice = self.isolator.turned, self.isolator.took(reading)
+        turned, locked, notice = self.isolator.turned, self.isolator.locked, self.isolator.took(reading)
         if notice is not None:
             self._out.append(notice)
         if self.isolator.turned is not turned:
             self._out.append(Turned(self.id, self.isolator.turned))
-        self._obey_lock(now_us)
+        self._obey_lock(now_us, locked)
         self._ail(now_us, self._motor.took(reading))
         for witness in self._watch.of(reading):
             says = witness.hear(reading)
@@ -316,7 +318,12 @@ class Siren:
                 self._switch(now_us, Seen(says, reading.at_us))
                 self._act(now_us, self._watch.state(says, reading.at_us, self._stand), self._watch.own)
 
-    def _obey_lock(self, now_us: int) -> None:
+    def _obey_lock(self, now_us: int, was: bool) -> None:
+        """`was` it locked before?"""
+        if was and not self.isolator.locked and self._fault.held:
+            # Who had it in hand gives it back: mended, or it will be held off anew.
+            self._out += self._fault.end(now_us, "freed by who locked it out")
+            self._try_clear(now_us)
         if self.isolator.locked:
             self._out += self._quiet.give_up(Stage.FAILED, "isolated")
             if self._agenda.run is not None:

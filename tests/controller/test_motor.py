@@ -128,7 +128,8 @@ def test_a_welded_contactor_is_cut_by_the_second_path_and_held(drive: Profile) -
     assert f.state() is State.FAULT, "at once after the last phase, and not when its timetable ends"
     assert f.cut()
     f.run(T0 + 120 * S)
-    assert [n.detail for _, n in f.notices] == ["contactor did not open"]
+    assert [(n.what, n.detail) for _, n in f.notices] == [
+        ("still-on", "contactor did not open"), ("held-off", "contactor did not open")]
     assert f.shown[-1].why == "contactor did not open, held off by the second path"
     assert f.cut()
     offs = [b for t, b in f.begins if b.device == "board" and b.action == "cancel"]

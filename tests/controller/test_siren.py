@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.conduct import State
-from controller.event import Clock, QuietTest, Rank, Trust
+from controller.event import Clock, Lock, QuietTest, Rank, Record, Trust
+from controller.fault import held
 from controller.signal import Phase, Segment, Timeline
 from controller.wire import Mode, Stage
 from firmware_bridge.event import Presence, Priority
@@ -308,6 +309,62 @@ def test_a_welded_relay_is_cut_by_the_second_path_and_held_until_an_order() -> N
     assert f.end("o-3").stage is Stage.FINISHED
     assert f.cut()
     assert not f.audible()
+
+
+def held_off() -> Field:
+    f = Field(section={"second_off": "cutter.1"}, isolated=False).run(T0)
+    f.order(beat(6, 4))
+    f.later(T0 + 3 * S, lambda: setattr(f, "welded", True))
+    return f.run(T0 + 60 * S)
+
+
+def test_a_siren_that_was_held_off_is_held_off_after_a_restart() -> None:
+    before = held_off()
+    said = [Record("event", {"what": n.what, "subject": n.subject, "detail": n.detail}) for _, n in before.notices]
+    assert held(said) == {"s-1": "feedback shows sound after the off"}
+    f = Field(section={"second_off": "cutter.1"}, welded=True)
+    f.siren.restore((), held(said).get("s-1"))
+    f.run(T0)
+    assert f.cut()
+    assert not f.audible()
+    assert (f.state(), "held off" in f.shown[-1].why) == (State.FAULT, True)
+    assert f.notice("sounding-without-order") == []
+    f.live("demo-air-raid")
+    f.run(T0 + 5 * S)
+    assert f.audible()
+    assert held([*said, *(Record("event", {"what": n.what, "subject": n.subject}) for _, n in f.notices)]) == {}
+
+
+def test_a_siren_without_a_second_path_any_more_is_not_held_by_it() -> None:
+    f = Field()
+    f.siren.restore((), "feedback shows sound after the off")
+    f.run(T0)
+    assert f.state() == State.IDLE
+
+
+def test_a_siren_that_was_mended_under_lock_out_is_let_go() -> None:
+    f = held_off()
+    f.siren_told(Lock("s-1", "tagged by Li Ming"))
+    f.welded = False
+    f.run(f.now + 5 * S)
+    assert f.cut(), "while the tag hangs"
+    f.siren_told(Lock("s-1", ""))
+    f.run(f.now + 5 * S)
+    assert (f.cut(), f.state()) == (False, State.IDLE)
+    assert [n.detail for _, n in f.notices if n.what == "let-go"] == ["freed by who locked it out"]
+
+
+def test_a_siren_that_was_freed_and_not_mended_is_told_and_silenced_by_a_stop() -> None:
+    f = held_off()
+    f.siren_told(Lock("s-1", "tagged by Li Ming"))
+    f.run(f.now + 5 * S)
+    f.siren_told(Lock("s-1", ""))
+    f.run(f.now + 5 * S)
+    assert f.audible()
+    assert f.notice("sounding-without-order")
+    f.stop()
+    f.run(f.now + 10 * S)
+    assert (f.cut(), f.audible()) == (True, False)
 
 
 def test_sound_in_a_silence_is_told_and_the_next_phase_comes() -> None:
