@@ -203,7 +203,8 @@ def demo(rest: list[str]) -> int:
 
 
 def test(rest: list[str]) -> int:
-    return python("-m", "pytest", *rest)
+    """Two files at a time: half of the tests compute, and half wait for real processes and lines."""
+    return python("-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *rest)
 
 
 def check(rest: list[str]) -> int:
