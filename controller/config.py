@@ -57,6 +57,13 @@ class JournalSection(Document):
     keep_days: Annotated[int, Field(ge=1, le=3650)] = 200
 
 
+class BlackboxSection(Document):
+    """The record of all that came to the gateway, beside the journal; `sirenctl replay` lives it again."""
+
+    size_mb: Annotated[int, Field(ge=0, le=4096)] = 64
+    """At most so much of the disk; the oldest goes. One line fills it in days. 0: none is kept."""
+
+
 class LocalSection(Document):
     socket: str
     technicians: dict[str, str] = {}
@@ -150,6 +157,7 @@ class GatewayFile(Document):
     gateway: GatewaySection
     clock: ClockSection
     journal: JournalSection
+    blackbox: BlackboxSection = BlackboxSection()
     mqtt: MqttSection
     local: LocalSection
     trust: TrustSection
@@ -195,6 +203,11 @@ class Config:
 
     def path(self, relative: str) -> Path:
         return (self.file.parent / relative).resolve()
+
+    @property
+    def blackbox(self) -> Path:
+        """The folder of its black box, beside the journal."""
+        return self.path(f"{self.spec.journal.path}.blackbox")
 
     def device(self, id: str) -> DeviceSection:
         return next(d for d in self.spec.device if d.id == id)

@@ -18,20 +18,22 @@ import logging
 import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from controller import admission, broker, clock, config, roots, wire
+from controller import admission, broker, clock, config, origin, roots, snapshot, wire
+from controller.blackbox import Blackbox
 from controller.config import Config
 from controller.crash import Crashes
-from controller.event import Append, AppendFailed, BrokerDown, BrokerUp, Durable, Publish
+from controller.event import Append, AppendFailed, BrokerDown, BrokerUp, Durable, Publish, Record
 from controller.gateway import Gateway
 from controller.journal import Journal
 from controller.local import Local
 from controller.log import Log
 from controller.mqtt import FromBroker, Mqtt
+from controller.origin import Origin
 from controller.succession import File
 from controller.watchdog import Watchdog
 from firmware_bridge.errors import BadDocument, Problem
@@ -65,12 +67,14 @@ class Daemon:
         opened = self._journal.open()
         if opened.why:
             log.error("journal", why=opened.why, aside=str(opened.aside or ""))
+        records = self._journal.load()
+        made = Origin(config, trusted, uuid.uuid4().hex[:16], program_version(), opened.lost, crashes.safe_min)
         try:
-            self._gateway = Gateway(config, trusted, self._journal.load(), uuid.uuid4().hex[:16], program_version(),
-                                    opened.lost, crashes.safe_min)
+            self._gateway = made.gateway(records)
         except BadDocument:
             self._journal.close()
             raise
+        self._blackbox = record(made, records, self._gateway) if spec.blackbox.size_mb else None
         self._links = {bus.id: Link(bus, self.feed, config.file.parent) for bus in spec.bus}
         self._mqtt = Mqtt(spec.mqtt, config.file.parent, config.id, wire.subscriptions(config.area, config.id),
                           wire.echo_topic(config.id), self._gateway.will, self._from_broker)
@@ -106,6 +110,8 @@ class Daemon:
             if self._timer is not None:
                 self._timer.cancel()
             await asyncio.to_thread(self._journal.close)
+            if self._blackbox is not None:
+                await asyncio.to_thread(self._blackbox.close)
 
     def feed(self, event: object) -> None:
         """One event into the machines, and what comes of it out. A bug in a machine ends the process."""
@@ -119,7 +125,7 @@ class Daemon:
             self._fail(error)
 
     def _feed(self, event: object) -> None:
-        for effect in self._gateway.handle(now_us(), event):
+        for effect in self._handled(now_us(), event):
             self._carry_out(effect)
         if self._timer is not None:
             self._timer.cancel()
@@ -130,6 +136,18 @@ class Daemon:
         if not self._ready and self._gateway.ready:
             self._ready = True
             self._on_ready()
+
+    def _handled(self, at_us: int, event: object) -> Sequence[object]:
+        """What the machines make of it; whatever that is goes into the black box."""
+        if self._blackbox is None:
+            return self._gateway.handle(at_us, event)
+        try:
+            effects = self._gateway.handle(at_us, event)
+        except Exception as error:
+            self._blackbox.note(at_us, event, error)
+            raise
+        self._blackbox.note(at_us, event, effects)
+        return effects
 
     def _from_broker(self, event: FromBroker) -> None:
         """Why there is no broker is told once, and again when it is another reason."""
@@ -200,6 +218,14 @@ class Daemon:
         if not self._failed.done():
             self._crashes.died(error)
             self._failed.set_exception(error)
+
+
+def record(made: Origin, records: Sequence[Record], gateway: Gateway) -> Blackbox:
+    """A black box that begins here."""
+    config = made.config
+    profiles = {p.id: Path(p.file).read_text(encoding="utf-8") for p in map(config.profile_of, gateway.devices)}
+    return Blackbox(config.blackbox, config.spec.blackbox.size_mb * 2**20, now_us(), origin.told(made, profiles),
+                    records, partial(snapshot.take, gateway), lambda why: log.error("blackbox", why=why))
 
 
 def give_back() -> None:

@@ -407,6 +407,8 @@ class Gateway:
                 return [desk.recording(client, self.config, self.clock, line)]
             case "probe":
                 return [desk.held(client, self.config, str(args.get("line", "")))]
+            case "blackbox":
+                return [desk.answer(client, {"gateway": self.config.id, "folder": str(self.config.blackbox)})]
             case "read":
                 device = self.devices.get(str(args.get("device", "")))
                 if device is None:

@@ -246,11 +246,15 @@ class Profile:
 
 def load(path: Path) -> Profile:
     """The profile in `path`; its id is the file's name without `.toml`."""
-    file = str(path)
-    spec = document.check(ProfileSpec, document.parse(document.read_text(path), file), file)
+    return parse(document.read_text(path), path.stem, str(path))
+
+
+def parse(text: str, id: str, file: str) -> Profile:
+    """The profile that a text is; `file` is where it stands, for what is said of it."""
+    spec = document.check(ProfileSpec, document.parse(text, file), file)
     if problems := [*speech.problems(file, spec.protocol, spec.messages, spec.frame, spec.points)]:
         raise BadDocument(problems)
-    profile = Profile(path.stem, file, spec)
+    profile = Profile(id, file, spec)
     problems = [*_cross_check(profile), *shape.problems(file, profile.points.values())]
     if problems:
         raise BadDocument(problems)

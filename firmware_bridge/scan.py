@@ -27,7 +27,7 @@ Stretch = tuple[int, int]
 
 
 @cache
-def _carried() -> "list[tuple[array[int], array[int]]]":
+def carried() -> "list[tuple[array[int], array[int]]]":
     """For each n up to LONGEST: what a running sum becomes over n octets of zero, by its high and its low octet."""
     high, low = array("H", (v << 8 for v in range(256))), array("H", range(256))
     tables = [(high, low)]
@@ -68,7 +68,7 @@ class Scanner:
         """How many octets came before those kept."""
         self._looked = 0
         """Up to where function codes were looked for, from the beginning of time."""
-        self._carried = _carried()
+        self._carried = carried()
         self._open: list[tuple[int, int]] = []
         """Stretches that may be a frame, by their end: (end, start)."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.ctl import (
     activate,
+    blackbox,
     bus,
     door,
     growl,
@@ -20,6 +21,7 @@ from controller.ctl import (
     quiet_test,
     read,
     record,
+    replay,
     status,
     stop,
     tag,
@@ -35,8 +37,8 @@ COMMANDS = {
     "leave-safe-min": leave_safe_min,
 }
 """Each asks the gateway one question and shows its answers."""
-TOOLS = {"probe": probe, "record": record}
-"""For adding a device: these do more than ask."""
+TOOLS = {"probe": probe, "record": record, "blackbox": blackbox, "replay": replay}
+"""For adding a device, and for looking into what happened: these do more than ask."""
 
 
 def commands_parser() -> argparse.ArgumentParser:
