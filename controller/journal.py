@@ -239,8 +239,10 @@ class Journal:
 
     def _put_aside(self) -> Opened:
         """Rename a broken file, for whoever wants to know, and begin a new one."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        aside = self._path.with_name(f"{self._path.name}.broken-{stamp}-{time.time_ns() % 10**9:09}")
+        # One instant for both parts: names are sorted by age, also of two in the turn of a second.
+        now_s, ns = divmod(time.time_ns(), 10**9)
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+        aside = self._path.with_name(f"{self._path.name}.broken-{stamp}-{ns:09}")
         try:
             for ending in ("", "-wal", "-shm"):
                 file = self._path.with_name(self._path.name + ending)
