@@ -5,16 +5,18 @@ known to exist, or every problem of every file at once. Relative paths are relat
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from controller import broker, signal, wiring
+from controller import broker, scale, signal, spot, wiring
 from controller.broker import MqttSection
 from controller.roots import DEMO_ROOT, TrustSection, demo_roots
+from controller.scale import ScaleFile
 from controller.signal import Signals
+from controller.spot import FloodSection, SpotSection
 from controller.wire import Code, FullArea, Layer
 from controller.wiring import BusSection
 from firmware_bridge import document, profile
@@ -23,9 +25,9 @@ from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.point import Point
 from firmware_bridge.profile import OutputClass, Profile
 
-PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]
+PointRef = spot.PointRef
 """`device.point`, a channel's point with its number: `meter-1.current_3`."""
-DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
+DriveRef = spot.DriveRef
 """`device` or `device.channel`."""
 
 POLL_MS = 2000
@@ -166,6 +168,8 @@ class GatewayFile(Document):
     bus: Annotated[tuple[BusSection, ...], Field(min_length=1, max_length=32)]
     device: Annotated[tuple[DeviceSection, ...], Field(min_length=1)]
     siren: tuple[SirenSection, ...] = ()
+    flood: FloodSection = FloodSection()
+    spot: Annotated[tuple[SpotSection, ...], Field(max_length=16)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,8 @@ class Config:
     spec: GatewayFile
     profiles: dict[str, Profile]
     signals: Signals
+    scales: dict[str, ScaleFile] = field(default_factory=dict)
+    """By the name under which spots ask for them."""
 
     @property
     def id(self) -> str:
@@ -256,8 +262,14 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
             signals = signal.load([path.parent / f for f in files])
         except BadDocument as bad:
             problems.extend(bad.problems)
+    scales: dict[str, ScaleFile] = {}
+    for name in sorted({s.scale for s in spec.spot} if spec is not None else ()):
+        try:
+            scales[name] = scale.load(path.parent / name)
+        except BadDocument as bad:
+            problems.extend(bad.problems)
     if spec is not None:
-        config = Config(path, spec, profiles, signals)
+        config = Config(path, spec, profiles, signals, scales)
         problems.extend(_cross_check(config))
         if not problems:
             return config
@@ -284,7 +296,7 @@ def _cross_check(config: Config) -> list[Problem]:
     for x in demo_roots(spec.trust.roots, spec.gateway.deployment):
         problem("trust.roots", x, DEMO_ROOT)
     for section, ids in (("bus", [b.id for b in spec.bus]), ("device", [d.id for d in spec.device]),
-                         ("siren", [s.id for s in spec.siren])):
+                         ("siren", [s.id for s in spec.siren]), ("spot", [s.id for s in spec.spot])):
         for id, n in Counter(ids).items():
             if n > 1:
                 problem(f"{section}[{id}].id", id, f"stands {n} times; every {section} needs its own id")
@@ -383,4 +395,7 @@ def _cross_check(config: Config) -> list[Problem]:
             problem(f"{key}.phase_currents", list(s.phase_currents), "name three different points, one a phase")
         if bool(s.phase_currents) != (s.phase_above is not None):
             problem(f"{key}.phase_above", s.phase_above, "phase_currents and phase_above belong together")
+    for clash in {s.id for s in spec.spot} & ({d.id for d in spec.device} | {s.id for s in spec.siren}):
+        problem(f"spot[{clash}].id", clash, "名称已被占用 / a device or a siren has this id; choose another")
+    out.extend(spot.problems(file, spec.spot, config.scales, devices, owners))
     return out

@@ -4,7 +4,7 @@ Times are integer microseconds: `*_us` monotonic, `wall_us` since 1970 UTC. An *
 one siren; its id is the order's id, a slash and the siren's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -134,6 +134,22 @@ class Notice:
     subject: str = ""
     detail: str = ""
     urgent: bool = False
+    samples: Mapping[str, Sequence[tuple[float, float]]] | None = None
+    """What the gauges of a spot told in the last minutes: seconds ago, and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarmed:
+    """A signed rule asks for a sounding. `order` is the flood's, so that one flood sounds once, through restarts."""
+
+    order: str
+    spot: str
+    sirens: tuple[str, ...]
+    sound: str
+    digest: str
+    max_duration_s: int
+    by: str
+    persons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ HISTORY_US = 300 * S
 HISTORY_LIMIT = 1200
 """Of them, however fast a gauge is polled."""
 MINUTE_US = 60 * S
+NO_MOTION = ("rain", "float")
+"""Kinds that do not follow the water up and down."""
 EVIDENCE_US = 10 * S
 """Evidence has one sample of each of these."""
 RAIN_US = 300 * S
@@ -155,7 +157,7 @@ class Gauge:
         if raw != self._raw or self._still_us is None:
             self._raw, self._still_us = raw, at_us
         section = self.section
-        shown = raw if section.kind in ("float", "rain") else self._cm(raw)
+        shown = raw if section.kind in NO_MOTION else self._cm(raw)
         self._told.append((at_us, shown))
         if raw == self._stuck:
             self._doubt("stuck")
@@ -202,7 +204,7 @@ class Gauge:
             if self._primed >= PRIME:
                 self._go(Kind.PRIMED)
                 self.why = ""
-        if self.state is State.GOOD and self.section.kind not in ("float", "rain"):
+        if self.state is State.GOOD and self.section.kind not in NO_MOTION:
             reading = Reading(self._device, self._point, level, Quality.GOOD, at_us)
             rises = [rise / (60 * n) for n in (1, 5) if (rise := self._rise(at_us, n)) is not None]
             self._worst = reading, max([0.0, *rises])
@@ -281,12 +283,15 @@ class Gauge:
         """How far its level went in the last five minutes."""
         return self._span.width(now_us)
 
+    def still(self, now_us: int) -> bool:
+        """Whether it shows one digit for so long that it is to be compared with others."""
+        if self.state is not State.GOOD or self.section.kind in NO_MOTION or self._level is None:
+            return False
+        return self._still_us is not None and now_us - self._still_us >= STUCK_US and not self._at_end(self._level)
+
     def compared(self, now_us: int, others_cm: float) -> None:
         """Unlike gauges moved by `others_cm`: one that stands still beside them is stuck."""
-        if self.state is not State.GOOD or self.section.kind in ("float", "rain") or self._level is None:
-            return
-        still = self._still_us is not None and now_us - self._still_us >= STUCK_US
-        if still and others_cm >= STUCK_MOVE_CM and not self._at_end(self._level):
+        if others_cm >= STUCK_MOVE_CM and self.still(now_us):
             self._stuck = self._raw
             self._doubt("stuck")
 

@@ -38,6 +38,8 @@ class Role(StrEnum):
     OPERATOR = "operator"
     COMMANDER = "commander"
     TESTER = "tester"
+    HYDROLOGIST = "hydrologist"
+    """Signs, with a commander, the policy by which sirens may sound for a flood of themselves."""
 
 
 class PublicKey(Document):

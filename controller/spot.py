@@ -18,7 +18,7 @@ from firmware_bridge.profile import OutputClass, Profile
 
 PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]
 """`device.point`."""
-OutputRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
+DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
 """`device` or `device.channel`."""
 HourMinute = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
@@ -95,7 +95,7 @@ class SignSection(Document):
 class BeaconSection(Document):
     """A light: a relay, or a device with the actions `light` and `dark`."""
 
-    drive: OutputRef
+    drive: DriveRef
     from_: Annotated[ColourName, Field(alias="from")] = "yellow"
 
 
@@ -122,7 +122,7 @@ class VoiceSection(Document):
 class BoomSection(Document):
     """The request to a boom's own controller that it should close: a contact. The boom decides how."""
 
-    drive: OutputRef
+    drive: DriveRef
     from_: Annotated[ColourName, Field(alias="from")] = "red"
     closed: PointRef | None = None
     """A bool point that tells that it is down."""
@@ -160,6 +160,7 @@ class SpotSection(Document):
     """Colours that stay until a person at the cabinet acknowledges that they are over."""
     cool_down_min: Annotated[float, Field(ge=1, le=1440)] = 30.0
     """Between two sirens' soundings that this spot asks for."""
+    position: tuple[float, float] | None = None
     gauge: Annotated[tuple[GaugeSection, ...], Field(min_length=1, max_length=16)]
     sign: SignSection | None = None
     beacon: BeaconSection | None = None

@@ -66,7 +66,7 @@ class Vote:
         lost = any(s.worst_cm is not None and s.worst_cm >= at_cm for s in self._all if not s.good)
         if lost and not outvoted:
             return Says.HIGH
-        return Says.BETWEEN if self._known(at_cm) else Says.UNKNOWN
+        return Says.BETWEEN if self.known(at_cm) else Says.UNKNOWN
 
     def confirmed(self, at_cm: float, release_cm: float) -> Says:
         """Whether enough gauges of unlike kinds say so."""
@@ -76,7 +76,7 @@ class Vote:
             return Says.HIGH
         if self._over(at_cm, release_cm):
             return Says.LOW
-        return Says.BETWEEN if self._known(at_cm) else Says.UNKNOWN
+        return Says.BETWEEN if self.known(at_cm) else Says.UNKNOWN
 
     def _agreed(self, sights: Sequence[Sight]) -> bool:
         return len({s.kind for s in sights}) >= 2 and weight(sights) >= self._quorum
@@ -96,7 +96,7 @@ class Vote:
         denied = weight([*below, *open_])
         return denied >= self._need(at_cm) > 0 and denied > weight(self._for(release_cm))
 
-    def _known(self, at_cm: float) -> bool:
+    def known(self, at_cm: float) -> bool:
         """Enough of those could who have a level."""
         good = weight(s for s in self._able(at_cm) if s.good)
         return good >= self._need(at_cm) > 0
@@ -114,8 +114,9 @@ class Vote:
         return rises[len(rises) // 2] if rises else None
 
     @property
-    def rain_mm_h(self) -> float | None:
-        return max((s.value for s in self._rain if s.value is not None), default=None)
+    def heavy(self) -> bool:
+        """It pours."""
+        return bool(self._rain)
 
     def to_s(self, at_cm: float) -> int | None:
         """Seconds until the water is so deep, if it goes on; None when it does not rise, or has come there."""

@@ -221,6 +221,9 @@ class Event(Message):
     subject: str = ""
     detail: str = ""
     urgent: bool = False
+    samples: dict[str, tuple[tuple[float, float], ...]] | None = None
+    """Of a flood: what each gauge of the spot told in the last five minutes, as seconds before `at` and value (cm, or
+    mm/h of rain; of a float 1 or 0)."""
 
 
 class JournalHead(Message):
@@ -259,6 +262,16 @@ class SirenCard(Message):
     feedback: bool
 
 
+class SpotCard(Message):
+    """What a spot is: its colours' depths in cm, and its gauges with what each works by."""
+
+    id: Code
+    name: str
+    depths: dict[str, float]
+    gauges: dict[str, str]
+    position: tuple[float, float] | None = None
+
+
 class DeviceCard(Message):
     id: Code
     profile: str
@@ -278,6 +291,7 @@ class Birth(Message):
     deployment: str
     sirens: tuple[SirenCard, ...]
     devices: tuple[DeviceCard, ...]
+    spots: tuple[SpotCard, ...] = ()
     signals: dict[str, str]
     """Digest of every signal and programme the gateway knows."""
     trust_version: int
@@ -290,7 +304,8 @@ class State(Message):
     id: Code
     at: Instant
     state: str
-    """A siren's IDLE, ARMED, STARTING, SOUNDING, STOPPING, FAULT, UNKNOWN; a device's online, silent, unknown."""
+    """A siren's IDLE, ARMED, STARTING, SOUNDING, STOPPING, FAULT, UNKNOWN; a device's online, silent, unknown; a
+    spot's DRY, BLUE, YELLOW, ORANGE, RED, UNKNOWN."""
     why: str = ""
     activation: str | None = None
     mode: Mode | None = None
@@ -316,6 +331,16 @@ class Again(Message):
     v: Literal[1] = 1
     first: Annotated[int, Field(ge=1, le=2**53 - 1)]
     last: Annotated[int, Field(ge=1, le=2**53 - 1)]
+
+
+class Ack(Message):
+    """A hub's word that somebody there knows of an alarm. Unsigned: it ends nothing, not even what latched."""
+
+    v: Literal[1] = 1
+    spot: Code
+    alarm: Annotated[str, Field(pattern=r"^(blue|yellow|orange|red)(-suspected)?$")] | None = None
+    """None: all of the spot."""
+    by: Annotated[str, Field(min_length=1, max_length=64)]
 
 
 # Topics.
@@ -347,6 +372,11 @@ def again_topic(gateway: str) -> str:
     return f"{ROOT}/g/{gateway}/again"
 
 
+def ack_topic(gateway: str) -> str:
+    """Where the hub acknowledges an alarm of a gateway (`Ack`)."""
+    return f"{ROOT}/g/{gateway}/ack"
+
+
 def echo_topic(client: str) -> str:
     """What a client publishes to itself, to know that it is still heard and still hears."""
     return f"{ROOT}/g/{client}/echo"
@@ -358,7 +388,7 @@ def hub_topic(hub: str, what: Literal["submit", "taken"]) -> str:
 
 
 def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
-    """The exact filters of a gateway: itself and its five ancestors, stop before order; the hub's `again`; trust."""
+    """The exact filters of a gateway: itself and its five ancestors, stop before order; `again`, `ack` and trust."""
     levels = area.split("/")
     areas = ["/".join(levels[: n + 1]) for n in range(len(levels))]
     orders = (
@@ -366,7 +396,8 @@ def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
         for stop in (True, False)
         for topic in (gateway_topic(gateway, stop), *(order_topic(a, stop) for a in areas))
     )
-    return (*orders, again_topic(gateway), trust_topic(None, gateway), *(trust_topic(a) for a in areas))
+    trust = (trust_topic(None, gateway), *(trust_topic(a) for a in areas))
+    return (*orders, again_topic(gateway), ack_topic(gateway), *trust)
 
 
 # Bytes.

@@ -1,0 +1,199 @@
+"""The sign, the beacon and the boom: asked, confirmed, tried again, and a fault where they are not."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from controller.event import Notice
+from controller.roadside import FAULT_US, FLIGHT_US, RETRY_US, Beacon, Boom, Sign
+from controller.spot import BeaconSection, BoomSection, SignSection
+from firmware_bridge import profile
+from firmware_bridge.event import Begin, Ended, Presence
+from firmware_bridge.machine import S, Woken
+from firmware_bridge.reading import NoValue, Quality, Reading
+
+PROFILES = Path(__file__).parents[2] / "configs" / "profiles"
+RELAY = profile.load(PROFILES / "waveshare_rtu_relay.toml")
+HORN = profile.load(PROFILES / "evikon_ek61.toml")
+
+
+class Run:
+    """One thing of the roadside, whose device does, or refuses, what it is told."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+        self.now_us = 10 * S
+        self.begun: list[Begin] = []
+        self.notices: list[tuple[str, str]] = []
+        self.works = True
+        self.answers = True
+
+    def take(self, effects: list[Any]) -> "Run":
+        for effect in effects:
+            if isinstance(effect, Notice):
+                self.notices.append((effect.what, effect.detail))
+            elif isinstance(effect, Begin):
+                self.begun.append(effect)
+                if self.answers:
+                    edge_us, why = (self.now_us, "") if self.works else (None, "no answer")
+                    ended = Ended(effect.device, effect.token, effect.action, self.works, why, edge_us)
+                    self.take(self.part.handle(self.now_us, ended))
+        assert self.part.deadline is None or self.part.deadline > self.now_us
+        return self
+
+    def wait(self, seconds: float) -> "Run":
+        end_us = self.now_us + round(seconds * S)
+        while (due_us := self.part.deadline) is not None and due_us <= end_us:
+            self.now_us = due_us
+            self.take(self.part.handle(due_us, Woken()))
+        self.now_us = end_us
+        return self
+
+    @property
+    def actions(self) -> list[str]:
+        return [b.action for b in self.begun]
+
+
+def sign() -> Run:
+    return Run(Sign("spot-1", SignSection(device="sign-1"), count(1)))
+
+
+def test_a_sign_is_told_once_and_again_each_minute():
+    run = sign()
+    run.take(run.part.show(run.now_us, "禁止通行"))
+    assert (run.actions, run.part.shown) == (["show"], "禁止通行")
+    assert run.begun[0].args == {"text": "禁止通行"}
+    run.take(run.part.show(run.now_us, "禁止通行")).wait(59)
+    assert len(run.begun) == 1
+    run.wait(2)
+    assert len(run.begun) == 2
+
+
+def test_a_sign_that_does_not_confirm_is_a_fault_and_is_tried_for_ever():
+    run = sign()
+    run.works = False
+    run.take(run.part.show(run.now_us, "禁止通行"))
+    assert run.part.shown == ""
+    run.wait(FAULT_US / S + 6)
+    assert run.notices == [("sign-unconfirmed", "no answer")]
+    assert len(run.begun) >= FAULT_US / RETRY_US
+    run.works = True
+    run.wait(6)
+    assert run.part.shown == "禁止通行"
+    assert [what for what, _ in run.notices] == ["sign-unconfirmed", "sign-unconfirmed-ended"]
+
+
+def test_an_action_that_never_ends_is_begun_anew():
+    run = sign()
+    run.answers = False
+    run.take(run.part.show(run.now_us, "禁止通行"))
+    run.wait(FLIGHT_US / S + 1)
+    assert len(run.begun) == 2
+    assert [what for what, _ in run.notices] == ["sign-unconfirmed"]
+
+
+def test_another_text_waits_for_the_one_under_way_and_then_goes():
+    run = sign()
+    run.answers = False
+    run.take(run.part.show(run.now_us, "一"))
+    run.take(run.part.show(run.now_us, "二"))
+    run.take(run.part.show(run.now_us, "三"))
+    assert len(run.begun) == 1
+    run.answers = True
+    run.take(run.part.handle(run.now_us, Ended("sign-1", run.begun[0].token, "show", True)))
+    assert [b.args for b in run.begun] == [{"text": "一"}, {"text": "三"}]
+    assert run.part.shown == "三"
+
+
+def test_a_sign_that_was_without_power_is_told_again():
+    run = sign()
+    run.take(run.part.show(run.now_us, "禁止通行"))
+    run.works = False
+    run.take(run.part.handle(run.now_us, Presence("sign-1", False, "no answer")))
+    assert run.part.shown == ""
+    assert run.notices == [("sign-unconfirmed", "silent: no answer")]
+    run.works = True
+    run.take(run.part.handle(run.now_us, Presence("sign-1", True)))
+    assert run.part.shown == "禁止通行"
+
+
+def test_a_card_that_says_its_screen_is_off_shows_nothing():
+    run = sign()
+    run.take(run.part.show(run.now_us, "禁止通行"))
+    run.works = False
+    run.take(run.part.took(run.now_us, Reading("sign-1", "powered", False, Quality.GOOD, run.now_us)))
+    assert run.part.shown == ""
+    assert run.notices == [("sign-unconfirmed", "the card says that its screen is off")]
+
+
+def test_a_beacon_on_a_relay_is_held_by_leases_and_let_go():
+    run = Run(Beacon("spot-1", BeaconSection(drive="relay-1.3"), RELAY, count(1)))
+    run.take(run.part.light(run.now_us, False))
+    assert run.actions == ["cancel"], "what was left from before is put out"
+    run.take(run.part.light(run.now_us, True)).wait(60)
+    assert run.actions[1] == "activate"
+    assert run.actions.count("renew") >= 25
+    assert all((b.args or {})["lease_s"] == 5.0 for b in run.begun[1:])
+    run.take(run.part.light(run.now_us, False))
+    assert run.actions[-1] == "cancel"
+    assert run.notices == []
+
+
+def test_a_beacon_that_is_no_relay_has_the_actions_light_and_dark():
+    assert {"light", "dark"} <= set(HORN.actions)
+    run = Run(Beacon("spot-1", BeaconSection(drive="horn-1"), HORN, count(1)))
+    run.take(run.part.light(run.now_us, False))
+    run.take(run.part.light(run.now_us, True))
+    assert run.actions == ["dark", "light"]
+
+
+def test_a_beacon_that_does_not_answer_is_told():
+    run = Run(Beacon("spot-1", BeaconSection(drive="relay-1.3"), RELAY, count(1)))
+    run.works = False
+    run.take(run.part.light(run.now_us, True)).wait(FAULT_US / S + 1)
+    assert run.notices == [("beacon-unconfirmed", "the output did not acknowledge it")]
+    run.works = True
+    run.wait(3)
+    assert [what for what, _ in run.notices] == ["beacon-unconfirmed", "beacon-unconfirmed-ended"]
+
+
+def boom() -> Run:
+    section = BoomSection.model_validate({"drive": "relay-1.4", "closed": "input-1.contact_1"})
+    return Run(Boom("spot-1", section, RELAY, count(1)))
+
+
+def contact(run: Run, closed: bool | None) -> None:
+    value = closed is not None
+    reading = Reading("input-1", "contact_1", closed, Quality.GOOD if value else Quality.BAD, run.now_us,
+                      None if value else NoValue.SILENT)
+    run.take(run.part.took(run.now_us, reading))
+
+
+def test_a_boom_is_down_when_its_contact_says_so():
+    run = boom()
+    contact(run, False)
+    run.take(run.part.close(run.now_us, True)).wait(10)
+    assert run.part.closed is False
+    contact(run, True)
+    run.wait(60)
+    assert (run.part.closed, run.notices) == (True, [])
+
+
+def test_a_boom_that_does_not_come_down_or_up_or_is_lifted_is_told():
+    run = boom()
+    contact(run, False)
+    run.take(run.part.close(run.now_us, True)).wait(25)
+    contact(run, True)
+    contact(run, False)
+    contact(run, True)
+    run.take(run.part.close(run.now_us, False)).wait(25)
+    assert run.notices == [("boom-fault", "does not close"), ("boom-fault-ended", ""), ("boom-fault", "does not close"),
+                           ("boom-fault-ended", ""), ("boom-fault", "does not open")]
+
+
+def test_a_boom_whose_contact_cannot_be_read_is_not_taken_for_closed():
+    run = boom()
+    contact(run, None)
+    run.take(run.part.close(run.now_us, True)).wait(25)
+    assert run.part.closed is None
+    assert run.notices == [("boom-fault", "its contact cannot be read")]
