@@ -320,7 +320,9 @@ class Session:
 
     def _notice(self, notice: Notice, out: list[SessionEffect]) -> None:
         event = Event(seq=0, gateway=self._birth.gateway, at=self._instant(), what=notice.what,
-                      subject=notice.subject, detail=notice.detail, urgent=notice.urgent)
+                      subject=notice.subject, detail=notice.detail, urgent=notice.urgent,
+                      samples=None if notice.samples is None else
+                      {gauge: tuple(seen) for gauge, seen in notice.samples.items()})
         self._say(event, out)
 
     def _hear_of_broker(self, out: list[SessionEffect]) -> None:

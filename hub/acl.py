@@ -125,7 +125,7 @@ def _hub(hub: HubUser) -> list[Line]:
         ("read", wire.trust_topic(hub.area)),
         ("write", wire.hub_topic(hub.id, "taken")),
         ("write", f"{wire.ROOT}/o/{hub.area}/#"),
-        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "order", "trust", "again")),
+        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "order", "trust", "again", "ack")),
     ]
 
 

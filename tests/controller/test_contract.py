@@ -13,7 +13,7 @@ from controller.admission import MAX_LIST_BYTES, MAX_LIST_SIGNATURES
 from controller.event import Beat, BrokerUp, Changed, Durable, Notice, Publish, Say
 from controller.outbox import LINES_LIMIT, WINDOW
 from controller.session import BEAT_US, Session
-from controller.wire import Again, Birth, Event, Health, Message, OrderBody, Receipt, Stage, State, Status
+from controller.wire import Ack, Again, Birth, Event, Health, Message, OrderBody, Receipt, Stage, State, Status
 from firmware_bridge.machine import S
 from hub.event import Taken
 
@@ -22,7 +22,7 @@ PROSE = (DOCS / "mqtt.md").read_text()
 API: dict[str, Any] = yaml.safe_load((DOCS / "asyncapi.yaml").read_text())
 MODELS: dict[str, type[Message]] = {
     "status": Status, "birth": Birth, "health": Health, "state": State, "receipt": Receipt, "event": Event,
-    "order": OrderBody, "again": Again, "taken": Taken,
+    "order": OrderBody, "again": Again, "ack": Ack, "taken": Taken,
 }
 EXAMPLES = dict(re.findall(r"```json (\w+)\n(.*?)```", PROSE, flags=re.S))
 AREA, GW = "32/5/8/1/2", "gw-7"
@@ -85,7 +85,8 @@ def test_the_prose_names_every_topic_and_how_it_is_sent() -> None:
         qos, retained = rows.pop(topic, ("sent twice", ""))
         assert (int(qos), retained.startswith("yes")) == (p.qos, p.retain), topic
     assert {r.replace("{area}", AREA).replace("{gw}", GW) for r in rows} == {
-        wire.order_topic(AREA, False), wire.gateway_topic(GW, False), wire.again_topic(GW), "siren/1/g/{client}/echo",
+        wire.order_topic(AREA, False), wire.gateway_topic(GW, False), wire.again_topic(GW), wire.ack_topic(GW),
+        "siren/1/g/{client}/echo",
         wire.trust_topic(AREA), wire.trust_topic(None, GW), "siren/1/h/{hub}/submit"}
 
 
