@@ -26,7 +26,6 @@ from controller.event import (
     Full,
     Gone,
     Notice,
-    Offered,
     Poisonous,
     Progress,
     Publish,
@@ -60,19 +59,18 @@ STOP_PATIENCE_US = 90 * S
 """A siren that is not off by then will not be: a motor runs down in 60 s."""
 
 OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Full | Poisonous | Woken
-OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish | Offered
+OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish
 
 
 class Orders:
-    """The machine. `boot` tells this run of the gateway from all others; `technicians` maps unix user to person;
-    `chance` is what nobody can guess, for nonces."""
+    """The machine. `boot` tells this run of the gateway from all others; `technicians` maps unix user to person."""
 
     def __init__(self, gateway: str, deployment: str, sirens: list[Target], signals: Signals, trust: TrustList,
-                 technicians: Mapping[str, str], boot: str, safe_min: bool = False, chance: str = "") -> None:
+                 technicians: Mapping[str, str], boot: str, safe_min: bool = False) -> None:
         self.trust = trust
         self._gateway = gateway
         self._site = Site(gateway, sirens, signals, technicians, boot)
-        self._intake = Intake(deployment, chance)
+        self._intake = Intake(deployment)
         self._ledger = Ledger()
         self._wall = Wall()
         self._born_us: int | None = None
@@ -136,7 +134,6 @@ class Orders:
         for order, whose in self._intake.take(now_us):
             self._check(order, whose)
         self._due()
-        self._out += self._intake.offer(now_us, self._regime.timeless)
         assert (deadline := self.deadline) is None or deadline > now_us, (deadline, now_us, event)
         return self._out
 
@@ -150,7 +147,7 @@ class Orders:
         if isinstance(read, Unverified):
             if self._known(read, event.client):
                 return
-            refusal = self._intake.put(self._now_us, read, event.client, self._wall.believed_us, self._wall.error_us)
+            refusal = self._intake.put(read, event.client, self._wall.believed_us, self._wall.error_us)
         else:
             refusal = read
         if refusal is not None:
@@ -189,13 +186,10 @@ class Orders:
             return
         try:
             signed = trust_list.check(order, self.trust, self._wall.believed_us)
-            self._intake.use(self._now_us, order)
         except Rejected as rejected:
             self._refuse(Refusal(rejected.reason, rejected.order, rejected.detail), client)
             return
-        # Without a clock of our own the signers' is the only one there is.
-        wall_us = order.issued_us if self._wall.believed_us is None else self._wall.us
-        accept = self._site.accept(order, signed, client is not None, self._wall.text, wall_us)
+        accept = self._site.accept(order, signed, client is not None, self._wall.text, self._wall.us)
         reason = self._site.unfit(accept) or self._regime.refuses(accept)
         urgent = accept.action is Action.STOP or accept.mode is Mode.LIVE
         if order.body.trust_version > self.trust.version:
@@ -262,7 +256,7 @@ class Orders:
 
     def _go_without_disk(self, entry: Entry) -> None:
         self._out += self._regime.journal(False, "no answer from the journal")
-        if self._regime.goes_unwritten(entry.accept, self._wall.believed_us):
+        if self._regime.goes_unwritten(entry.accept, self._wall.us):
             self._go(entry)
             return
         for part in entry.parts.values():

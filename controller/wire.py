@@ -6,6 +6,7 @@ It refuses to know who may order what (`trust.py`) and what an order does (`orde
 """
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -20,8 +21,7 @@ MAX_ORDER_BYTES = 16 * 1024
 """An order with four signatures and 64 named sirens is under 6 KiB."""
 MAX_SIRENS = 256
 
-CODE = r"^[a-z0-9][a-z0-9-]{0,31}$"
-Code = Annotated[str, Field(pattern=CODE)]
+Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 """Identifiers of gateways, devices and sirens."""
 # [0-9] and not \d, which takes the digits of every script.
 Area = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){0,4}$")]
@@ -29,7 +29,6 @@ Area = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){0,4}$")]
 FullArea = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){4}$")]
 """Where a gateway or siren stands: all five levels."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Instant = Annotated[
     str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]
 
@@ -126,8 +125,7 @@ class OrderBody(Message):
     trust_version: Annotated[int, Field(ge=0)]
     stops: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     """For a stop: only activations of this order; None: whatever sounds there."""
-    nonce: Nonce | None = None
-    """The gateway's own, where it cannot tell by a clock that the order is fresh; for that gateway alone, and once."""
+    nonce: str | None = None
     reason: Annotated[str, Field(max_length=200)] | None = None
     """Why it is given, in the issuer's words: for those who read the journal. Nothing is decided by it."""
 
@@ -248,8 +246,6 @@ class Status(Message):
     """Named degraded modes (docs/modes.md): NO-JOURNAL, NO-TIME, NO-FEEDBACK, SAFE-MIN, CLOCK-ASSUMED ..."""
     last_seq: int = 0
     """The newest `seq` given out: the hub knows what it has not seen."""
-    nonce: Nonce | None = None
-    """While it lacks the time (NO-TIME): what an order for it must bear to be known as fresh."""
     journal: JournalHead | None = None
     """So that nobody can shorten or rewrite the journal afterwards unseen."""
 
@@ -392,7 +388,7 @@ def hub_topic(hub: str, what: Literal["submit", "taken"]) -> str:
 
 
 def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
-    """The exact filters of a gateway: itself and its five ancestors, stop before order; `again`, `ack` and trust."""
+    """The exact filters of a gateway: itself and its five ancestors, stop before order; what hubs say; trust."""
     levels = area.split("/")
     areas = ["/".join(levels[: n + 1]) for n in range(len(levels))]
     orders = (
@@ -401,7 +397,7 @@ def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
         for topic in (gateway_topic(gateway, stop), *(order_topic(a, stop) for a in areas))
     )
     trust = (trust_topic(None, gateway), *(trust_topic(a) for a in areas))
-    return (*orders, again_topic(gateway), ack_topic(gateway), *trust)
+    return (*orders, again_topic(gateway), ack_topic(gateway), f"{ROOT}/g/{gateway}/shelf", *trust)
 
 
 # Bytes.
@@ -447,3 +443,7 @@ def validate(model: type[ModelT], value: dict[str, Any]) -> ModelT:
             where = ".".join(str(p) for p in first["loc"]) or "message"
             raise Malformed(f"{where}: {first['msg']}") from None
         raise Malformed(str(error)) from None
+
+
+def is_code(text: str) -> bool:
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is not None

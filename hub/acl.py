@@ -106,7 +106,8 @@ def text(fleet: FleetFile) -> str:
     for operator in fleet.operator:
         lines += _user(operator.name, _operator(hubs[operator.hub]))
     for reader in fleet.reader:
-        lines += _user(reader.name, [("read", f"{wire.ROOT}/s/{reader.area}/#")])
+        lines += _user(reader.name, [("read", f"{wire.ROOT}/s/{reader.area}/#"),
+                                     *(("read", f"{wire.ROOT}/h/+/{leaf}/#") for leaf in ("spot", "flood"))])
     return "\n".join(lines) + "\n"
 
 
@@ -124,8 +125,10 @@ def _hub(hub: HubUser) -> list[Line]:
         ("read", wire.hub_topic(hub.id, "submit")),
         ("read", wire.trust_topic(hub.area)),
         ("write", wire.hub_topic(hub.id, "taken")),
+        ("write", f"{wire.ROOT}/h/{hub.id}/spot/#"),
+        ("write", f"{wire.ROOT}/h/{hub.id}/flood/#"),
         ("write", f"{wire.ROOT}/o/{hub.area}/#"),
-        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "order", "trust", "again", "ack")),
+        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "order", "trust", "again", "ack", "shelf")),
     ]
 
 
@@ -147,5 +150,5 @@ def _operator(hub: HubUser) -> list[Line]:
         ("read", wire.trust_topic(hub.area)),
         ("write", wire.hub_topic(hub.id, "submit")),
         *(("write", f"{wire.ROOT}/o/{hub.area}{'/+' * n}/stop") for n in range(deeper + 1)),
-        ("write", f"{wire.ROOT}/g/+/stop"),
+        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "ack", "shelf")),
     ]

@@ -18,6 +18,7 @@ from hub.dispatch import Dispatch
 from hub.event import Broker, Clock, Handed, Listed, Note, Publish, Taken, Told
 from hub.fleet import Fleet
 from hub.roster import Roster
+from hub.spots import Spots
 
 MAX_ORDERS = 256
 """In flight or remembered, so that one handed in twice is sent once. A year's order calendar is a dozen."""
@@ -40,6 +41,7 @@ class Centre:
         self._orders: dict[str, Dispatch] = {}
         self._signals = signals
         self.roster = roster
+        self._spots = Spots(hub)
         self._offset_us: int | None = None
         """Wall minus monotonic time; None: no Clock yet."""
 
@@ -56,6 +58,7 @@ class Centre:
         match event:
             case Told():
                 out += self.fleet.handle(now_us, event)
+                out += self._spots.told(now_us, event, self.fleet)
                 if isinstance(event.message, Birth):
                     out += self.roster.birth(now_us, event.message, event.retained)
                 if isinstance(event.message, Receipt):
@@ -68,6 +71,7 @@ class Centre:
                 out += self.fleet.handle(now_us, event)
             case Clock(wall_us):
                 self._offset_us = wall_us - now_us
+                out += self._spots.look(now_us, wall_us, self.fleet)
                 for dispatch in self._orders.values():
                     out += dispatch.handle(now_us, event)
             case Listed(raw):

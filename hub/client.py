@@ -99,6 +99,10 @@ class Client:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @staticmethod
+    def wall_us() -> int:
+        return Shell.wall_us()
+
     @property
     def fleet(self) -> Fleet:
         return self._shell.centre.fleet
@@ -151,6 +155,10 @@ class Client:
     def report(self, dispatch: Dispatch) -> Report:
         """The figures as they stand; soundings without an order are counted since it was handed in."""
         return report.of(dispatch.order, dispatch.sirens(), self._false)
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Past the hub, to a gateway: what is no order, and needs nobody to send it again."""
+        self._shell.connection.publish(topic, payload)
 
     async def flush(self) -> None:
         """Until what was handed in has gone to the broker."""

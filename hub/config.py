@@ -60,6 +60,11 @@ class AuditSection(Document):
     """Where the resident hub keeps the journal heads that gateways told, for `siren-hub audit verify`."""
 
 
+class FloodSection(Document):
+    events: str
+    """Where the resident hub keeps the events of flooding roads with their evidence, for `siren-hub flood`."""
+
+
 class HubFile(Document):
     """The file as written."""
 
@@ -70,6 +75,7 @@ class HubFile(Document):
     operator: OperatorSection = OperatorSection()
     fleet: FleetSection | None = None
     audit: AuditSection | None = None
+    flood: FloodSection | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from controller.wire import (
     JournalHead,
     Receipt,
     SirenCard,
+    SpotCard,
     Stage,
     State,
     Status,
@@ -164,8 +165,8 @@ class Gateway:
         self._ask(now_us, out)
         return out
 
-    def shown(self, card: SirenCard | DeviceCard) -> tuple[str, str]:
-        """State and reason of a siren or device: UNKNOWN unless this gateway lives and has told it."""
+    def shown(self, card: SirenCard | DeviceCard | SpotCard) -> tuple[str, str]:
+        """State and reason of a siren, device or spot: UNKNOWN unless this gateway lives and has told it."""
         state = self.states.get(card.id)
         if self.identity.pair is not None:
             return "UNKNOWN", "克隆 clone: two sessions, one said " + (state.state if state else "nothing")

@@ -15,7 +15,7 @@ from joserfc.jwk import OKPKey
 
 from controller import admission, envelope, trust, wire
 from controller.envelope import ALGORITHM, Envelope
-from controller.wire import OrderBody
+from controller.wire import Message
 from firmware_bridge import document
 from firmware_bridge.errors import BadDocument, Malformed, Problem
 
@@ -75,8 +75,8 @@ def load_key(path: Path, root: bool = False) -> dict[str, str]:
     return {k: str(v) for k, v in data.items()}
 
 
-def sign(body: OrderBody, keys: list[dict[str, str]]) -> bytes:
-    """The order as JWS General JSON with one signature of each key."""
+def sign(body: Message, keys: list[dict[str, str]]) -> bytes:
+    """An order, or another wish that persons sign, as JWS General JSON with one signature of each key."""
     return _dump(_sign(body.encode(), keys))
 
 

@@ -8,19 +8,22 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from controller import wire
-from hub import heads
+from hub import floodbook, heads
 from hub.config import Config
 from hub.event import Note
 from hub.shell import Shell
+from hub.spots import of_spot
 
 HEADS_S = 60.0
 """How often what gateways say of their journals is written down; what is newer is lost with our own end at worst."""
+
+FLOODS_S = 5.0
+"""How often events of floods are: a flood is looked at while it is on."""
 
 
 def run(config: Config) -> int:
@@ -46,16 +49,17 @@ def run(config: Config) -> int:
         assert working is not None
         for one in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(one, working.cancel)
-        kept = config.spec.audit and config.path(config.spec.audit.heads)
-        keeping = asyncio.create_task(_keep_heads(shell, kept, on_note)) if kept else None
+        heads_file = config.spec.audit and config.path(config.spec.audit.heads)
+        floods_file = config.spec.flood and config.path(config.spec.flood.events)
+        keeping = [asyncio.create_task(keep(shell, path, on_note)) for keep, path in
+                   ((_keep_heads, heads_file), (_keep_floods, floods_file)) if path]
         on_note(Note("hub-started", subject=config.spec.hub.id, detail=f"broker {shell.connection.place}"))
         try:
             await shell.run()
         except asyncio.CancelledError:
-            if keeping is not None:
-                keeping.cancel()
-                with suppress(asyncio.CancelledError):
-                    await keeping
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
             on_note(Note("hub-ended", subject=config.spec.hub.id))
 
     asyncio.run(until_told())
@@ -76,3 +80,22 @@ async def _keep_heads(shell: Shell, path: Path, on_note: Callable[[Note], None])
             await asyncio.to_thread(heads.remember, path, wire.to_text(shell.wall_us()), told)
         except (sqlite3.Error, OSError) as error:
             on_note(Note("heads-not-kept", subject=str(path), detail=str(error), urgent=True))
+
+
+async def _keep_floods(shell: Shell, path: Path, on_note: Callable[[Note], None]) -> None:
+    """Write down the events of spots as they come, and once more at the end."""
+    going_on, last = True, None
+    while going_on:
+        try:
+            await asyncio.sleep(FLOODS_S)
+        except asyncio.CancelledError:
+            going_on = False
+        fleet = shell.centre.fleet
+        told = [h for h in fleet.events if of_spot(fleet, h.gateway, h.event)]
+        if not told or told[-1] is last:
+            continue
+        try:
+            await asyncio.to_thread(floodbook.remember, path, told)
+            last = told[-1]
+        except (sqlite3.Error, OSError) as error:
+            on_note(Note("floods-not-kept", subject=str(path), detail=str(error), urgent=True))

@@ -123,8 +123,7 @@ class World:
     def _start(self, config: Config, records: list[tuple[int, Record]],
                published: list[tuple[int, Publish]] | None = None) -> None:
         session = f"{config.id}-{self.now_us}"
-        gateway = Gateway(config, self.trust, [r for _, r in records], session, "world", safe_min=self.safe_min,
-                          chance=session)
+        gateway = Gateway(config, self.trust, [r for _, r in records], session, "world", safe_min=self.safe_min)
         station = self.stations[config.id] = Station(config, gateway, list(records), published or [])
         for bus in config.spec.bus:
             line = next(id for id, where in self._lines.items() if bus.link == where)

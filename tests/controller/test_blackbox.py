@@ -71,9 +71,9 @@ class Flight:
         self.world = World(site.load(DEMO / "site.toml"), [CONFIG], TRUST)
 
     def begin(self, config: Config, file: SignedList, records: list[Record], session: str, version: str,
-              safe_min: str, chance: str) -> "Noted":
+              safe_min: str) -> "Noted":
         """What the world makes in place of a gateway."""
-        made = Origin(config, file, session, version, safe_min=safe_min, chance=chance)
+        made = Origin(config, file, session, version, safe_min=safe_min)
         gateway = made.gateway(records)
         self.box = Blackbox(self.folder, self.size, 0, origin.told(made, PROFILES), records,
                             partial(snapshot.take, gateway), self.said.append)
@@ -135,7 +135,7 @@ def test_a_day_with_an_order_a_stop_and_a_torn_line_lives_again(fly: Fly, tmp_pa
 
 def test_from_its_start_with_what_its_journal_held(tmp_path: Path) -> None:
     records = [Record("accept", {"order": "a" * 32, "n": n}) for n in range(100)]
-    made = Origin(CONFIG, TRUST, "run-1", "test", True, "three crashes", "chance")
+    made = Origin(CONFIG, TRUST, "run-1", "test", True, "three crashes")
     gateway = made.gateway(records)
     box = Blackbox(tmp_path, 2**26, 0, origin.told(made, PROFILES), records, lambda: snapshot.take(gateway), print)
     for n in range(1, 50):
@@ -147,7 +147,7 @@ def test_from_its_start_with_what_its_journal_held(tmp_path: Path) -> None:
     assert again.config.spec == CONFIG.spec
     assert again.config.signals.signals == CONFIG.signals.signals
     assert again.config.signals.programmes == CONFIG.signals.programmes
-    assert (again.trust, again.forgot, again.safe_min, again.chance) == (TRUST, True, "three crashes", "chance")
+    assert (again.trust, again.forgot, again.safe_min) == (TRUST, True, "three crashes")
     steps = list(lived(tmp_path))
     assert len(steps) == 49
     assert all(s.same for s in steps)

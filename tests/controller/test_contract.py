@@ -8,21 +8,23 @@ from typing import Any
 import pytest
 import yaml
 
-from controller import wire
+from controller import shelf, wire
 from controller.admission import MAX_LIST_BYTES, MAX_LIST_SIGNATURES
 from controller.event import Beat, BrokerUp, Changed, Durable, Notice, Publish, Say
 from controller.outbox import LINES_LIMIT, WINDOW
 from controller.session import BEAT_US, Session
+from controller.shelf import Shelving
 from controller.wire import Ack, Again, Birth, Event, Health, Message, OrderBody, Receipt, Stage, State, Status
 from firmware_bridge.machine import S
 from hub.event import Taken
+from hub.spots import SpotNews, event_topic, news_topic
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROSE = (DOCS / "mqtt.md").read_text()
 API: dict[str, Any] = yaml.safe_load((DOCS / "asyncapi.yaml").read_text())
 MODELS: dict[str, type[Message]] = {
     "status": Status, "birth": Birth, "health": Health, "state": State, "receipt": Receipt, "event": Event,
-    "order": OrderBody, "again": Again, "ack": Ack, "taken": Taken,
+    "order": OrderBody, "again": Again, "ack": Ack, "taken": Taken, "shelf": Shelving, "spot": SpotNews,
 }
 EXAMPLES = dict(re.findall(r"```json (\w+)\n(.*?)```", PROSE, flags=re.S))
 AREA, GW = "32/5/8/1/2", "gw-7"
@@ -46,7 +48,7 @@ def test_the_example_is_one(name: str) -> None:
     wire.decode(MODELS[name], EXAMPLES[name].encode())
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("order", "taken")])
+@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("order", "taken", "shelf", "spot")])
 def test_what_the_api_requires_is_what_the_code_requires(name: str) -> None:
     required = API["components"]["messages"][name.capitalize()]["payload"]["required"]
     assert set(required) == {k for k, f in MODELS[name].model_fields.items() if f.is_required()}
@@ -87,7 +89,8 @@ def test_the_prose_names_every_topic_and_how_it_is_sent() -> None:
     assert {r.replace("{area}", AREA).replace("{gw}", GW) for r in rows} == {
         wire.order_topic(AREA, False), wire.gateway_topic(GW, False), wire.again_topic(GW), wire.ack_topic(GW),
         "siren/1/g/{client}/echo",
-        wire.trust_topic(AREA), wire.trust_topic(None, GW), "siren/1/h/{hub}/submit"}
+        wire.trust_topic(AREA), wire.trust_topic(None, GW), "siren/1/h/{hub}/submit", shelf.topic(GW),
+        news_topic("{hub}", GW, "{spot}"), event_topic("{hub}", GW, "{spot}")}
 
 
 def test_the_figures_in_the_prose_are_the_codes() -> None:

@@ -22,7 +22,6 @@ from controller.event import (
     Durable,
     Gone,
     Notice,
-    Offered,
     Progress,
     Publish,
     QuietTest,
@@ -102,8 +101,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         targets = [Target(s, HERE, self.layers.get(s, Layer.SURFACE)) for s in self.sirens]
-        self.orders = Orders("gw-1", "demo", targets, SIGNALS, TRUST, self.technicians, self.boot,
-                             chance=f"chance of {self.boot}")
+        self.orders = Orders("gw-1", "demo", targets, SIGNALS, TRUST, self.technicians, self.boot)
         self.orders.restore(self.records)
         self.born = self.now
         self.first: list[Any] = []
@@ -377,10 +375,10 @@ def test_without_a_believable_clock_only_stops() -> None:
     desk = Desk(clock=False)
     out = desk.arrives(live(1))
     assert refused(out) == "no-time"
-    assert desk.tick(0, level=Trust.UNTRUSTED)[0] == Degraded("NO-TIME", True, "the clock is not to be believed")
+    assert desk.tick(0, level=Trust.UNTRUSTED) == [Degraded("NO-TIME", True, "the clock is not to be believed")]
     assert refused(desk.arrives(drill(2))) == "no-time"
     assert said(desk.arrives(stop()))[0] == ("", Stage.RECEIVED, "")
-    assert desk.tick(0, level=Trust.ASSUMED) == [Degraded("NO-TIME", False), Offered(None)]
+    assert desk.tick(0, level=Trust.ASSUMED) == [Degraded("NO-TIME", False)]
     assert len(of(Activate, desk.written(desk.arrives(live(3))))) == 2
 
 

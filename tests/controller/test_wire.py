@@ -187,8 +187,8 @@ def test_an_order_means_area_and_layer_and_selection_together() -> None:
 
 def test_a_gateway_hears_itself_and_its_five_ancestors_stop_first() -> None:
     topics = wire.subscriptions(AREA, "gw-1")
-    orders, again, ack, lists = topics[:12], topics[12], topics[13], topics[14:]
-    assert (again, ack) == ("siren/1/g/gw-1/again", "siren/1/g/gw-1/ack")
+    orders, said, lists = topics[:12], topics[12:15], topics[15:]
+    assert said == ("siren/1/g/gw-1/again", "siren/1/g/gw-1/ack", "siren/1/g/gw-1/shelf")
     assert set(lists) == {"siren/1/g/gw-1/trust", *(t.replace("/stop", "/trust") for t in orders[1:6])}
     assert len(lists) == 6
     assert len(orders) == 12

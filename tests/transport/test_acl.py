@@ -68,7 +68,7 @@ def test_a_gateway_has_its_own_and_its_ancestors_and_nothing_else(tmp_path: Path
     up = ["/".join(area[: n + 1]) for n in range(5)]
     assert sorted(lines) == sorted([
         "topic write siren/1/s/41/01/05/001/001/gw-1/#", f"topic write {own}/echo", f"topic read {own}/echo",
-        *(f"topic read {own}/{leaf}" for leaf in ("stop", "order", "trust", "again", "ack")),
+        *(f"topic read {own}/{leaf}" for leaf in ("stop", "order", "trust", "again", "ack", "shelf")),
         *(f"topic read siren/1/o/{a}/{leaf}" for a in up for leaf in ("stop", "order", "trust")),
     ])
 
