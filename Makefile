@@ -1,5 +1,5 @@
 # Thin: every word is `python3 tools/dev.py WORD`, which also works where make is missing.
-# Arguments: make test ARGS="tests/hub -k report"; make demo ARGS=--help.
+# Arguments: make swarm SEEDS=2000; make test ARGS="tests/hub -k report"; make demo ARGS=--help.
 PYTHON ?= python3
 DEV = $(PYTHON) tools/dev.py
 
@@ -12,8 +12,12 @@ setup demo test check bench states schema lock:
 attack:
 	@$(DEV) bench attack $(ARGS)
 
+SEEDS ?= 200
+swarm:
+	@$(DEV) swarm --seeds $(SEEDS) $(ARGS)
+
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build run *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test check bench attack states schema lock clean
+.PHONY: help setup demo test check bench attack swarm states schema lock clean

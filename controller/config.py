@@ -241,12 +241,12 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
     """The gateway of `path` with the profiles and signals it names; BadDocument carries every problem found."""
     file = str(path)
     data = read(path, settings)
-    problems: list[Problem] = []
+    found: list[Problem] = []
     spec: GatewayFile | None = None
     try:
         spec = document.check(GatewayFile, data, file)
     except BadDocument as bad:
-        problems.extend(bad.problems)
+        found.extend(bad.problems)
     # Profiles and signals are read even when the file itself has problems, so that all are told at once.
     profiles: dict[str, Profile] = {}
     signals = Signals({}, {})
@@ -255,25 +255,25 @@ def load(path: Path, settings: list[str] | None = None) -> Config:
         try:
             profiles = profile.load_all(path.parent / folder)
         except BadDocument as bad:
-            problems.extend(bad.problems)
+            found.extend(bad.problems)
     files = data.get("signals", {}).get("files") if isinstance(data.get("signals"), dict) else None
     if isinstance(files, list) and all(isinstance(f, str) for f in files):
         try:
             signals = signal.load([path.parent / f for f in files])
         except BadDocument as bad:
-            problems.extend(bad.problems)
+            found.extend(bad.problems)
     scales: dict[str, ScaleFile] = {}
     for name in sorted({s.scale for s in spec.spot} if spec is not None else ()):
         try:
             scales[name] = scale.load(path.parent / name)
         except BadDocument as bad:
-            problems.extend(bad.problems)
+            found.extend(bad.problems)
     if spec is not None:
         config = Config(path, spec, profiles, signals, scales)
-        problems.extend(_cross_check(config))
-        if not problems:
+        found.extend(problems(config))
+        if not found:
             return config
-    raise BadDocument(problems)
+    raise BadDocument(found)
 
 
 def text_at(data: dict[str, Any], section: str, key: str) -> str | None:
@@ -283,7 +283,7 @@ def text_at(data: dict[str, Any], section: str, key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _cross_check(config: Config) -> list[Problem]:
+def problems(config: Config) -> list[Problem]:
     """What the sections cannot see alone: names, units, channels, and whether every output is bounded."""
     spec, file, out = config.spec, str(config.file), []
 

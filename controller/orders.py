@@ -172,7 +172,8 @@ class Orders:
         """Refuse what is not believed (yet): nothing is remembered by its id, so a false copy blocks no true order."""
         order, reason = refusal.order, refusal.reason
         self._out += answers.refused(order, reason, refusal.detail, client)
-        if order is None or not refusal.answer:
+        if order is None or not refusal.answer or self._ledger.get(order) is not None:
+            # A false copy of an order that is believed: that has an answer, and gets no second last word.
             return
         if self._intake.answered(order):
             self._out.append(SayAgain(order))

@@ -84,7 +84,7 @@ class Reactions:
 
     @property
     def deadline(self) -> int | None:
-        return earliest(*(p.due_us for p in self._pending.values()))
+        return earliest(*(p.due_us for p in self._pending.values())) if self._pending else None
 
     def clear(self) -> None:
         self._pending.clear()

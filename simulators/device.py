@@ -78,7 +78,7 @@ class SimDevice:
     def deadline(self) -> int | None:
         """When something changes by itself. Ramps and waves are computed when somebody looks."""
         return earliest(self._boots_us, self._sags_us, self._watchdog_us, self._reactions.deadline,
-                        *(o.deadline for o in self._outputs.values()))
+                        *[o.deadline for o in self._outputs.values() if not o.at_rest])
 
     def handle(self, now_us: int, event: bytes | Woken) -> bytes | None:
         """A request PDU (a whole frame where the protocol is not Modbus), answered by another or by silence; or its

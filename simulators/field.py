@@ -5,7 +5,7 @@ a motor: it spools up and down, a second output or an isolator may take its powe
 that the site log tells. It refuses to know what any gateway believes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.config import Drive
@@ -36,11 +36,12 @@ turnaround delay of 'typically 100 ms to 200 ms' for it (Modbus over Serial Line
 
 @dataclass(frozen=True, slots=True)
 class ToLine:
-    """Octets came from a master; on a TCP endpoint from this connection."""
+    """Octets came from a master; on a TCP endpoint from this connection, `foreign` from another on a serial line."""
 
     line: str
     data: bytes
     connection: int = 0
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,17 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """An output closed or opened, whether or not anything sounds by it."""
+
+    t_us: int
+    unit: str
+    channel: int | None
+    on: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """The units of a line saw a request."""
 
@@ -128,7 +140,7 @@ class Frame:
 
 
 FieldEvent = ToLine | Left | Inject | SetPoint | Rise | Woken
-FieldEffect = ToMaster | Hang | Plug | Sound | Frame
+FieldEffect = ToMaster | Hang | Plug | Sound | Contact | Frame
 
 
 class _Motor:
@@ -159,6 +171,12 @@ class Field:
         self._on_line: dict[str, list[SimDevice]] = {n.id: [] for n in plan.spec.line}
         self._motors: dict[tuple[str, int | None], _Motor] = {}
         self._pending: dict[tuple[str, str], tuple[int, Scalar]] = {}
+        self._locked_by: dict[str, list[tuple[tuple[str, int | None], str]]] = {}
+        self._cut_by: dict[Drive, list[tuple[str, int | None]]] = {}
+        """What a unit's points lock, and what an output cuts."""
+        self._units_us: dict[str, int | None] = {}
+        """When each unit wants to be woken; asked anew when it was touched."""
+        self._unit_us: int | None = None
         self._busy_us: dict[str, int] = {}
         """Units that carry out a broadcast, and until when."""
         for unit in plan.spec.unit:
@@ -209,8 +227,13 @@ class Field:
                     self._motors[id, channel] = _Motor([])
         for wire in self.plan.spec.wire:
             drive = Drive.of(wire.from_)
-            motor = self._motors.setdefault((drive.device, drive.channel), _Motor([]))
-            motor.wires.append(wire)
+            place = drive.device, drive.channel
+            self._motors.setdefault(place, _Motor([])).wires.append(wire)
+            if wire.cut_by and place not in (cuts := self._cut_by.setdefault(Drive.of(wire.cut_by), [])):
+                cuts.append(place)
+            if wire.locked_by:
+                unit, _, point = wire.locked_by.partition(".")
+                self._locked_by.setdefault(unit, []).append((place, point))
             if wire.to is not None:
                 unit, _, point = wire.to.partition(".")
                 self._units[unit].set_point(0, point, wire.value_off)
@@ -219,13 +242,9 @@ class Field:
 
     @property
     def deadline(self) -> int | None:
-        return earliest(*(part.deadline for part in self._parts()), *(at for at, _ in self._pending.values()),
-                        self.waters.deadline)
-
-    def _parts(self) -> Iterator[Line | Endpoint | SimDevice]:
-        yield from self.lines.values()
-        yield from self._endpoints.values()
-        yield from self._units.values()
+        return earliest(self._unit_us, *(line.deadline for line in self.lines.values()),
+                        *(endpoint.deadline for endpoint in self._endpoints.values()),
+                        *(at for at, _ in self._pending.values()), self.waters.deadline)
 
     def handle(self, now_us: int, event: FieldEvent) -> list[FieldEffect]:
         """NoSuch for an Inject, SetPoint or Rise that names what is not there; nothing has happened then."""
@@ -233,8 +252,8 @@ class Field:
             self._catch_up(now_us)
             self._now_us = now_us
             match event:
-                case ToLine(line, data, connection):
-                    self._put(now_us, line, data, connection)
+                case ToLine():
+                    self._put(now_us, event)
                 case Left(line, connection):
                     self._endpoints.pop((line, connection), None)
                 case Inject():
@@ -265,10 +284,11 @@ class Field:
                 self._settle(now_us, place[0])
         for unit, fault, share in self.waters.due(now_us):
             self._inject(now_us, Inject(unit, fault, share))
-        for id, device in self._units.items():
-            if device.deadline is not None and device.deadline <= now_us:
-                device.handle(now_us, Woken())
-                self._settle(now_us, id)
+        if self._unit_us is not None and self._unit_us <= now_us:
+            for id, due_us in list(self._units_us.items()):
+                if due_us is not None and due_us <= now_us:
+                    self._units[id].handle(now_us, Woken())
+                    self._settle(now_us, id)
         for id, line in self.lines.items():
             if line.deadline is not None and line.deadline <= now_us:
                 self._tell(id, 0, line.handle(now_us, Woken()))
@@ -276,19 +296,20 @@ class Field:
             if endpoint.deadline is not None and endpoint.deadline <= now_us:
                 self._tell(id, connection, endpoint.handle(now_us, Woken()))
 
-    def _put(self, now_us: int, line: str, data: bytes, connection: int) -> None:
-        if line in self._damage.unplugged:
+    def _put(self, now_us: int, event: ToLine) -> None:
+        line = event.line
+        if line in self._damage.unplugged and not event.foreign:
             return
         if line in self.lines:
-            self._tell(line, 0, self.lines[line].handle(now_us, Put(data)))
+            self._tell(line, 0, self.lines[line].handle(now_us, Put(event.data, event.foreign)))
             return
-        endpoint = self._endpoints.get((line, connection))
+        endpoint = self._endpoints.get((line, event.connection))
         if endpoint is None:
             spec = next(n for n in self.plan.spec.line if n.id == line)
             endpoint = Endpoint(self._asker(line), self._rng(spec.seed), refuse_silent=spec.refuse_silent,
                                 segments=self._segments[line])
-            self._endpoints[line, connection] = endpoint
-        self._tell(line, connection, endpoint.handle(now_us, Put(data)))
+            self._endpoints[line, event.connection] = endpoint
+        self._tell(line, event.connection, endpoint.handle(now_us, Put(event.data)))
 
     def _tell(self, line: str, connection: int, effects: list[Heard | Seen] | list[Heard | Seen | HungUp]) -> None:
         for effect in effects:
@@ -343,19 +364,23 @@ class Field:
         device = self._units[unit]
         switched, device.log = device.log, []
         for one in switched:
+            self._out.append(Contact(one.t_us, unit, one.channel, one.on, str(one.cause)))
             motor = self._motors.get((unit, one.channel))
             if motor is not None:
                 motor.driven = one.on
                 self._run(one.t_us, (unit, one.channel), str(one.cause))
-            for place, other in self._motors.items():
-                if any(w.cut_by and Drive.of(w.cut_by) == Drive(unit, one.channel) for w in other.wires):
-                    other.cut = one.on
-                    self._run(one.t_us, place, "second-off")
-        for place, motor in self._motors.items():
-            locks = [w.locked_by for w in motor.wires if w.locked_by and w.locked_by.startswith(f"{unit}.")]
-            if locks:
-                motor.locked = any(device.value(lock.partition(".")[2]) is True for lock in locks)
-                self._run(now_us, place, "isolator")
+            for place in self._cut_by.get(Drive(unit, one.channel), ()):
+                self._motors[place].cut = one.on
+                self._run(one.t_us, place, "second-off")
+        locks = self._locked_by.get(unit, ())
+        locked = {place for place, point in locks if device.value(point) is True}
+        for place in dict.fromkeys(place for place, _ in locks):
+            self._motors[place].locked = place in locked
+            self._run(now_us, place, "isolator")
+        due_us = device.deadline
+        if due_us != self._units_us.get(unit):
+            self._units_us[unit] = due_us
+            self._unit_us = earliest(*self._units_us.values())
 
     def _run(self, t_us: int, place: tuple[str, int | None], cause: str) -> None:
         motor = self._motors[place]
@@ -408,6 +433,10 @@ class Field:
     def sounding(self) -> dict[tuple[str, int | None], bool]:
         """Every siren of the site, and whether it sounds."""
         return {place: motor.on for place, motor in self._motors.items()}
+
+    def plugged(self, line: str) -> bool:
+        """Whether the adapter of a line is in."""
+        return line not in self._damage.unplugged
 
     def faults(self, target: str) -> tuple[dict[str, dict[str, float]], tuple[Fault, ...]]:
         """What is wrong with a target (place -> fault -> share), and what can be. NoSuch when there is none."""

@@ -151,8 +151,10 @@ class Line:
 
     @property
     def deadline(self) -> int | None:
+        if not self._frame and not self._pieces and not self._babblers:
+            return None
         frame_us = self._frame[-1].end_us + self.t35_us if self._frame else None
-        return earliest(frame_us, *(piece[0] for piece in self._pieces), *(b.next_us for b in self._babblers.values()))
+        return earliest(frame_us, *[piece[0] for piece in self._pieces], *[b.next_us for b in self._babblers.values()])
 
     def handle(self, now_us: int, event: Put | Woken) -> list[Heard | Seen]:
         out: list[Heard | Seen] = []
@@ -257,7 +259,7 @@ class Line:
     def _worn(self, burst: _Burst, first: int, last: int) -> bytes:
         """Octets `first` to `last` of a burst as they arrive: hurt where somebody else talked, and by bit errors."""
         octets = bytearray(burst.data[first:last])
-        for n in range(len(octets)):
+        for n in range(len(octets)) if burst.hits else ():
             start = burst.start_us + self.time_of(first + n)
             end = burst.start_us + self.time_of(first + n + 1)
             if any(start < high and low < end for low, high in burst.hits):

@@ -51,6 +51,11 @@ class Output:
         self._cut = False
 
     @property
+    def at_rest(self) -> bool:
+        """Nothing happens to it by itself."""
+        return self.until_us is None and self._closed_us is None
+
+    @property
     def deadline(self) -> int | None:
         return earliest(self.until_us, self._cut_us)
 

@@ -233,6 +233,10 @@ def bench(rest: list[str]) -> int:
     return 1 if failed else 0
 
 
+def swarm(rest: list[str]) -> int:
+    return python("-m", "simulators.swarm", *rest)
+
+
 def states(rest: list[str]) -> int:
     return python(ROOT / "tools" / "states.py", *rest)
 
@@ -261,6 +265,7 @@ COMMANDS = {
     "test": (test, "all tests; what follows goes to pytest"),
     "check": (check, "ruff, mypy --strict and the import contracts"),
     "bench": (bench, "measure: all, or the one named; what follows its name goes to it"),
+    "swarm": (swarm, "seeded worlds with every fault, judged by the promises: --seeds N --first K, --seed K --trace"),
     "states": (states, "draw docs/states.md from the transition tables"),
     "schema": (schema, "write docs/schema/*.json from the models"),
     "library": (library, "write docs/library.md from the profiles"),

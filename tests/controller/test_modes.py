@@ -5,13 +5,11 @@ from typing import Any
 
 from controller import wire
 from controller.event import (
-    AppendFailed,
     Ask,
     BrokerDown,
     BrokerUp,
     Clock,
     Degraded,
-    Durable,
     Full,
     Poisonous,
     Publish,
@@ -24,6 +22,7 @@ from controller.watch import BLIND_US
 from controller.wire import Action, Mode, Stage, Status
 from firmware_bridge.machine import S, Woken
 from simulators import site
+from simulators.disk import Health
 from simulators.world import World
 from tests.controller.test_gateway import CONFIGS, DEMO, TRUST, City
 from tests.controller.test_lockout import people
@@ -31,18 +30,6 @@ from tests.controller.test_lockout import people
 OURS = "gw-jinshui"
 HERE = "41/01/05"
 LIVE = {"mode": Mode.LIVE, "signers": ("operator-1", "commander"), "area": HERE}
-
-
-class Disk(World):
-    """A world whose gateways' disks can refuse."""
-
-    full = False
-
-    def _later(self, t_us: int, station: Any, life: int, event: object) -> None:
-        if self.full and isinstance(event, Durable):
-            station.records.pop()
-            event = AppendFailed(event.token, "disk full")
-        super()._later(t_us, station, life, event)
 
 
 class Clocks(World):
@@ -91,10 +78,9 @@ def sounding(city: City) -> bool:
 
 
 def test_no_journal() -> None:
-    town = city(Disk)
-    assert isinstance(town.world, Disk)
+    town = city(World)
     assert modes(town) == set()
-    town.world.full = True
+    town.station(OURS).disk.health = Health.FAILING
     drill, live = town.order(area=HERE), town.order(name="all-clear", **LIVE)  # type: ignore[arg-type]
     town.world.run(2)
     assert modes(town) == shown(town) == {"NO-JOURNAL"}
@@ -104,7 +90,7 @@ def test_no_journal() -> None:
     town.world.run(4)
     assert not sounding(town), "and so does a stop"
     assert town.ends(live)["s-102"][0] is Stage.STOPPED
-    town.world.full = False
+    town.station(OURS).disk.health = Health.WELL
     drill = town.order(area=HERE)
     town.world.run(2 * REWRITE_US / S)
     assert modes(town) == shown(town) == set()

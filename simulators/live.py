@@ -1,0 +1,341 @@
+"""A scenario lived from its first second to its last: a world is made, its steps are done, and all is written down.
+
+When the minute is over everything is made well, and the place has two minutes to be in order again with no human;
+then the judges get the history. A crash of a machine is a breach like any other. It refuses to know what is right
+(`promises/`) and what is drawn (`scenario.py`).
+"""
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+from bench import office
+from bench.forge import Forger
+from bench.office import Desk, Order
+from controller import wire
+from controller.conduct import State as SirenState
+from controller.event import Ask, Trust
+from controller.ledger import KNOWN_LIMIT
+from controller.outbox import LINES_LIMIT
+from firmware_bridge import queue
+from firmware_bridge.device import State as DeviceState
+from firmware_bridge.machine import MS, S
+from firmware_bridge.modbus import rtu_frame
+from hub.gateway import Presence
+from simulators import hamlet, promises
+from simulators.chronicle import Chronicle
+from simulators.disk import DISK_US, Health
+from simulators.faults import ALL, Fault
+from simulators.field import SetPoint, ToLine
+from simulators.net import Net
+from simulators.promises.history import Asked, History, Trouble
+from simulators.scenario import BUSY_S, Scenario, Step
+from simulators.world import BEGIN_US, Post, Station, Timepiece, World
+
+HEAL_S = 120
+"""RECOVER: everything is in order again so soon."""
+LOOK_S = 4.0
+"""How often it is looked at whether it is."""
+QUIET_S = 4.0
+"""What follows when all is in order: late answers, and an output that should stay off."""
+BOOT_US = 8 * S
+"""A process that was started so long ago has read its outputs."""
+SLOW_DISK_US = 150 * MS
+"""A card that erases a block."""
+GROWL_S = 3.0
+"""What a technician may have sound without maintenance."""
+FOREIGN = rtu_frame(33, bytes([4, 0, 0, 0, 1]))
+"""What another master says: it reads a unit that is not there."""
+FOREIGN_US = 2 * S
+"""... and how often."""
+AT_REST = 8
+"""What may be under way then: a health record, an off that is said once more."""
+FORGED = 4
+"""Forged orders in one step."""
+
+
+@dataclass
+class Lived:
+    """What came of a scenario."""
+
+    breaches: dict[str, list[str]]
+    hash: str
+    """Of everything that happened, in order: the same seed gives the same."""
+    history: History | None
+    """None: it ended in a crash."""
+    counts: Counter[str] = field(default_factory=Counter)
+    trace: list[str] = field(default_factory=list)
+
+
+class Life:
+    """One scenario, alive."""
+
+    def __init__(self, scenario: Scenario, watch: bool) -> None:
+        self._scenario = scenario
+        self._plan, configs = hamlet.build(scenario.place)
+        self._configs = configs
+        self._chronicle = Chronicle(configs, watch)
+        self._desk = Desk(hamlet.signals(), f"{scenario.seed & 0xFFFFFF:06x}")
+        self._sent: list[Order] = []
+        self._open: dict[int, Callable[[], None]] = {}
+        """How each thing that is wrong now ends, by its step."""
+        self._client = 100
+        self._net: Net
+        chance = Random(scenario.seed ^ 0x5EED)
+
+        def post(world: World) -> Post:
+            self._net = Net(world, chance, office.trusted(), office.DEPLOYMENT, office.PROVINCE, hamlet.signals())
+            self._net.add_hub()
+            return self._net
+
+        self._world = World(self._plan, configs, office.trusted(), post, lambda: Timepiece(trust=Trust.TRUSTED),
+                            self._chronicle.hears)
+
+    def run(self) -> Lived:
+        chronicle, world = self._chronicle, self._world
+        unwell: list[str] = []
+        try:
+            for n, step in enumerate(self._scenario.steps):
+                world.at(BEGIN_US + round(step.at_s * S), partial(self._do, n, step))
+            world.run(BUSY_S)
+            self._heal()
+            for _ in range(round(HEAL_S / LOOK_S)):
+                world.run(LOOK_S)
+                self._sample()
+                unwell = list(self._unwell())
+                if not unwell:
+                    break
+            world.run(QUIET_S)
+            self._rest(unwell)
+        except Exception:
+            return Lived({"CRASH": [traceback.format_exc(limit=-6)]}, chronicle.hash, None, chronicle.counts,
+                         chronicle.trace)
+        history = chronicle.history(world, self._net.told, unwell)
+        for what in (*history.contacts, *history.receipts):
+            chronicle.note(str(what))
+        counts = chronicle.counts
+        counts["activations"] = sum(c.cause == "write" for c in history.contacts)
+        counts["seconds"] = (world.now_us - BEGIN_US) // S
+        counts["orders"], counts["troubles"] = len(chronicle.orders), len(chronicle.troubles)
+        counts["messages"], counts["requests"] = self._net.delivered, len(history.frames)
+        breaches = {name: found for name, found in promises.judge(history).items() if found}
+        return Lived(breaches, chronicle.hash, history, counts, chronicle.trace)
+
+    def _do(self, n: int, step: Step) -> None:
+        self._chronicle.note(f"{self._world.now_us} {step}")
+        getattr(self, "_do_" + step.do)(n, step)
+
+    def _trouble(self, n: int, step: Step, kind: str, on: str, end: Callable[[], None]) -> None:
+        """It is wrong from now on, and ends as the step says, or when everything is made well."""
+        since_us = self._world.wall_us
+
+        def over() -> None:
+            if self._open.pop(n, None) is not None:
+                end()
+                self._chronicle.troubles.append(Trouble(kind, on, since_us, self._world.wall_us))
+
+        self._open[n] = over
+        self._world.at(self._world.now_us + round(step.for_s * S), over)
+
+    # Orders.
+
+    def _do_order(self, n: int, step: Step) -> None:
+        said = step.with_
+        issued = self._world.wall_us - round(said["age_s"] * S)
+        common: dict[str, Any] = {"id": f"{said['n']:08x}{n:024x}", "area": hamlet.AREA}
+        common |= {name: said[name] for name in ("sirens", "layer") if name in said}
+        if said["kind"] in ("live", "drill"):
+            make = self._desk.live if said["kind"] == "live" else self._desk.drill
+            order = make(issued, sound=said["sound"], in_s=said.get("in_s"), max_duration_s=said["max_s"], **common)
+        elif said["kind"] == "stop":
+            signers = {"commander": (office.ZHANG,), "operator": (office.LI,), "both": (office.LI, office.WANG)}
+            order = self._desk.stop(issued, *signers[said["who"]], **common)
+        else:
+            order = self._desk.quiet(issued, **common)
+        self._chronicle.orders[order.body.id] = order
+        self._sent.append(order)
+        if said["by"] == "hub":
+            self._net.hand(order.data, order.body.id)
+        else:
+            self._net.say(order.topic, order.data)
+
+    _do_late = _do_order
+
+    def _any(self, step: Step) -> list[Order]:
+        """One of those that were sent, if there are any."""
+        return [self._sent[step.with_["n"] % len(self._sent)]] if self._sent else []
+
+    def _do_again(self, n: int, step: Step) -> None:
+        for order in self._any(step) * (1 + step.with_["n"] % 3):
+            self._net.say(order.topic, order.data)
+
+    def _do_retained(self, n: int, step: Step) -> None:
+        for order in self._any(step):
+            self._net.say(order.topic, order.data, retain=True)
+
+    def _do_forge(self, n: int, step: Step) -> None:
+        forger = Forger(Random(step.with_["n"]), self._sent or [self._desk.live(self._world.wall_us)])
+        for _ in range(FORGED):
+            data = forger.mutant()[1]
+            self._chronicle.forged(data, self._world.wall_us)
+            self._net.say(wire.order_topic(hamlet.AREA, step.with_["n"] % 5 == 0), data)
+
+    def _do_trust(self, n: int, step: Step) -> None:
+        """The roots sign a newer list, without somebody who signs nothing here."""
+        keys = {kid: one for kid, one in office.SIGNERS.items() if kid != office.NARROW["kid"]}
+        data = office.listed(version=office.VERSION + 1, keys=keys)
+        self._net.say(wire.trust_topic(office.PROVINCE), data, retain=True)
+
+    def _do_ask(self, n: int, step: Step) -> None:
+        station = self._world.stations.get(step.on)
+        if station is None:
+            return
+        self._client += 1
+        verb, user, args = step.with_["verb"], step.with_["user"], dict(step.with_["args"])
+        siren, seconds = args["siren"], GROWL_S if verb == "growl" else args.get("seconds", 0.0)
+        chronicle, now_us = self._chronicle, self._world.wall_us
+        chronicle.asks.append(Asked(step.on, now_us, user, verb, siren, seconds))
+        said = len(station.published)
+        self._world.tell(station, Ask(self._client, 1000, user, verb, args))
+        if verb == "untag" and siren in chronicle.tags:
+            chronicle.troubles.append(Trouble("tag", siren, chronicle.tags.pop(siren), now_us))
+        if verb == "tag" and user != "guest":
+            self._world.at(self._world.now_us + S, partial(self._tagged, station, said, self._client, siren))
+
+    def _tagged(self, station: Station, said: int, client: int, siren: str) -> None:
+        """Whether the tag was acknowledged: from then on it must hold."""
+        answers = [p.payload for _, p in station.published[said:] if p.client == client]
+        if answers and b"error" not in answers[-1] and siren not in self._chronicle.tags:
+            self._chronicle.tags[siren] = self._world.wall_us
+
+    # What is wrong.
+
+    def _do_key(self, n: int, step: Step) -> None:
+        section = next(s for c in self._configs for s in c.spec.siren if s.id == step.on)
+        unit, _, point = (section.isolator or "").partition(".")
+        self._world.do(SetPoint(unit, point, True))
+        self._trouble(n, step, "key", step.on, lambda: self._world.do(SetPoint(unit, point, False)))
+
+    def _do_fault(self, n: int, step: Step) -> None:
+        fault = step.with_["fault"]
+        self._world.inject(step.on, fault, step.with_["share"])
+        # A reboot ends by itself.
+        end = (lambda: None) if fault == Fault.REBOOT else partial(self._world.inject, step.on, fault, 0)
+        self._trouble(n, step, fault, step.on, end)
+
+    def _do_net(self, n: int, step: Step) -> None:
+        what = step.with_["what"]
+        self._net.trouble(what, step.on)
+        self._trouble(n, step, "net", what, partial(self._net.heal, what, step.on))
+
+    def _do_clock(self, n: int, step: Step) -> None:
+        if step.on not in self._world.stations:
+            return
+        clock, said = self._world.stations[step.on].clock, step.with_
+        clock.offset_us += round(said["step_s"] * S)
+        clock.drift_ppm, clock.trust, clock.error_us = said["ppm"], Trust(said["trust"]), round(said["error_s"] * S)
+        self._trouble(n, step, "clock", step.on, clock.mend)
+
+    def _do_process(self, n: int, step: Step) -> None:
+        if step.on not in self._world.stations:
+            return
+        said, now_us = step.with_, self._world.wall_us
+        self._world.restart(step.on, said["away_s"], lose_unsynced=said["power"], kept=said["kept"])
+        until_us = now_us + round(said["away_s"] * S) + BOOT_US
+        self._chronicle.troubles.append(Trouble("process", step.on, now_us, until_us))
+
+    def _do_disk(self, n: int, step: Step) -> None:
+        station = self._world.stations.get(step.on)
+        if station is None:
+            return
+        disk, how = station.disk, step.with_["how"]
+        if how == "nth":
+            disk.fail_at = step.with_["n"]
+        elif how == "slow":
+            disk.answer_us = SLOW_DISK_US
+        else:
+            disk.health = Health(how)
+
+        def end() -> None:
+            disk.answer_us = DISK_US
+            if (there := self._world.stations.get(step.on)) is not None:
+                self._world.mend_disk(there)
+            else:
+                disk.mend(self._world.now_us)
+
+        self._trouble(n, step, "disk", step.on, end)
+
+    def _do_foreign(self, n: int, step: Step) -> None:
+        """Somebody clamps another master to the line."""
+        times = step.with_["n"]
+        for k in range(times):
+            self._world.at(self._world.now_us + k * FOREIGN_US,
+                           partial(self._world.do, ToLine(step.on, FOREIGN, foreign=True)))
+        self._chronicle.troubles.append(
+            Trouble("foreign", step.on, self._world.wall_us, self._world.wall_us + times * FOREIGN_US))
+
+    # All is well.
+
+    def _heal(self) -> None:
+        for end in list(self._open.values()):
+            end()
+        dead = {u.id for u in self._plan.spec.unit if u.dead}
+        for target in (*(n.id for n in self._plan.spec.line), *(u.id for u in self._plan.spec.unit)):
+            if target not in dead:
+                self._world.inject(target, ALL, 0)
+        # What was retained in malice is taken away, as an operator would.
+        for order in self._sent:
+            self._net.say(order.topic, b"", retain=True)
+
+    def _unwell(self) -> Iterator[str]:
+        """What is not in order."""
+        dead = {u.id for u in self._plan.spec.unit if u.dead}
+        centre = self._net.hubs[0].centre
+        for config in self._configs:
+            station = self._world.stations.get(config.id)
+            if station is None:
+                yield f"{config.id} is down"
+                continue
+            gateway = station.gateway
+            yield from (f"{id} is {d.state.value}" for id, d in gateway.devices.items()
+                        if id not in dead and d.state is not DeviceState.ONLINE)
+            yield from (f"{id} is {s.state.value}" for id, s in gateway.sirens.items()
+                        if s.state is not SirenState.IDLE)
+            yield from (f"{config.id} is {mode}" for mode in gateway.session.modes)
+            if gateway.session.outbox:
+                yield f"{config.id} has {gateway.session.outbox} messages to tell"
+            seen = centre.fleet.gateways.get(config.id)
+            if seen is None or seen.presence is not Presence.ONLINE:
+                yield f"the hub does not see {config.id}"
+            elif missing := centre.fleet.missing(config.id):
+                yield f"the hub misses {missing} of {config.id}"
+        yield from (f"order {d.order.id} is not over" for d in centre.orders.values() if not d.settled)
+
+    def _rest(self, unwell: list[str]) -> None:
+        """When nothing is wrong and nothing sounds, next to nothing is under way."""
+        for id, station in self._world.stations.items() if not unwell else ():
+            for name, held in (("actions", station.gateway._actions), ("records", station.gateway._appends)):
+                self._chronicle.samples[f"{name} under way of {id} at rest"] = len(held), AT_REST
+
+    def _sample(self) -> None:
+        """What must not grow without end."""
+        samples = self._chronicle.samples
+        for id, station in self._world.stations.items():
+            gateway = station.gateway
+            for name, value, limit in (
+                (f"outbox of {id}", gateway.session.outbox, LINES_LIMIT),
+                (f"ledger of {id}", len(gateway.orders._ledger), KNOWN_LIMIT),
+                (f"records of {id} that wait for the disk", len(gateway._appends), 2 * LINES_LIMIT),
+                (f"actions under way of {id}", len(gateway._actions), queue.LIMIT),
+                *((f"queue of {bus}", len(b.queue), queue.LIMIT) for bus, b in gateway.buses.items()),
+            ):
+                samples[name] = max(value, samples.get(name, (0, 0))[0]), limit
+
+
+def live(scenario: Scenario, watch: bool = False) -> Lived:
+    """Live it from beginning to end. `watch` keeps the trace."""
+    return Life(scenario, watch).run()

@@ -1,0 +1,216 @@
+"""What is heard: BOUNDED-ON, STOP-WINS, LIVENESS, GOLDEN, PRIORITY, ISOLATION. Judged from contacts."""
+
+from itertools import pairwise
+
+from controller.signal import Phase, Signals
+from controller.wire import Mode
+from firmware_bridge.machine import MS, S
+from simulators.promises.history import (
+    GOLDEN_US,
+    LEASE_US,
+    STOP_US,
+    Breaches,
+    History,
+    Ordered,
+    joined,
+    overlap,
+)
+
+LIVE_US = 2 * S
+"""An authorised live order sounds a healthy site so soon after its arrival."""
+BOOT_US = 8 * S
+"""A process that was started so long ago has read its outputs; LIVENESS asks nothing of a younger one."""
+KEY_US = 3 * S
+"""A key that was turned is seen with the next poll of its point, at most a second later, and what sounds is ended."""
+SWAP_US = 1500 * MS
+"""Between two patterns: a motor's contact rests for a moment, and a head's old function ends."""
+FAMILY = {"air-raid": 4, "all-clear": 4, "disaster": 3, "flood": 2, "test": 2}
+"""What outranks what, written a second time from docs/orders.md."""
+DRILL = 1
+
+
+def bounded_on(history: History) -> Breaches:
+    """BOUNDED-ON: no output stays on for longer than the longest on-phase that was asked of it and L, which is that of
+    its class, whoever dies. An output that is welded, or held on by hand, is bounded by nothing of ours."""
+    for siren in history.sirens():
+        phases = [p.off_us - p.on_us for o in history.sounding_orders() if siren in o.sirens
+                  for p in _lengths(history, o)]
+        phases += [round(a.seconds * S) for a in history.asks if a.siren == siren]
+        limit_us = max(phases, default=0) + history.bound_us(siren)
+        for one in history.contacts_of(siren):
+            if one.end_us - one.on_wall_us > limit_us and not history.held(siren, one.on_wall_us, one.end_us):
+                yield f"{siren} was on from {one.on_wall_us} for more than {limit_us / S:.1f} s"
+
+
+def _lengths(history: History, order: Ordered) -> list[Phase]:
+    return joined(history.timeline(order).phases)
+
+
+def stop_wins(history: History) -> Breaches:
+    """STOP-WINS: silent within two seconds of a stop's arrival, and nothing that was issued before it begins after it.
+
+    The two seconds are for a healthy bus: nothing wrong with output, unit, line or gateway from shortly before the
+    stop until they are over; otherwise L of the class. A stop whose process died within half a second has not been
+    heard (the centre sends it again); what was issued before is forbidden only when the gateway's clock was right.
+    """
+    for siren in history.sirens():
+        gateway = history.gateway_of(siren)
+        stops = [(a.at_us, o.issued_us, o.body.stops, a.lived_us) for o in history.stops()
+                 if siren in o.sirens and o.grave for a in history.arrivals_of(o, gateway)]
+        stops += [(a.at_us, a.at_us, None, a.lived_us) for a in history.asks
+                  if a.verb == "stop" and a.siren in (siren, "all") and a.gateway == gateway]
+        for at, issued, named, lived_us in stops:
+            if named is not None or lived_us < 500 * MS:
+                continue
+            later = [(on, off) for o in history.sounding_orders() if siren in o.sirens and o.issued_us >= issued - 1
+                     for on, off in history.spans(o, siren)]
+            later += [(on, off) for on, off in history.asked_spans(siren) if on >= at]
+            healthy = not history.hurting(siren, at - STOP_US, at + STOP_US)
+            quiet = at + (STOP_US if healthy else max(STOP_US, history.bound_us(siren)))
+            steady = history.clock_steady(gateway, history.begins_us, at)
+            for one in history.contacts_of(siren):
+                if one.cause in ("panel", "fault") or history.held(siren, one.on_wall_us - LEASE_US, one.end_us):
+                    continue
+                if any(on - GOLDEN_US <= max(one.on_wall_us, quiet) <= off + LEASE_US for on, off in later):
+                    continue
+                if one.on_wall_us <= quiet < one.end_us and one.on_wall_us <= at:
+                    yield f"{siren} still sounded {(quiet - at) / S:.1f} s after its stop at {at}"
+                elif one.on_wall_us > quiet and steady and lived_us > 3 * S:
+                    yield f"{siren} began {(one.on_wall_us - at) / S:.3f} s after its stop"
+
+
+def liveness(history: History) -> Breaches:
+    """LIVENESS: an authorised live order sounds a healthy site within two seconds of its arrival (or at its instant).
+
+    Healthy is what drives this siren: output, unit, line and gateway, which has been up for eight seconds and knows
+    the time, with nobody at the horn and nothing else that was said of it. Broker, hub, disk and all other devices
+    may be in any trouble, several of them at once.
+    """
+    for order in history.sounding_orders() if history.wired else ():
+        for siren in order.sirens:
+            gateway = history.gateway_of(siren)
+            arrived = history.arrivals_of(order, gateway)
+            if order.body.mode is not Mode.LIVE or not arrived:
+                continue
+            at, start = arrived[0].at_us, order.start_wall_us
+            if start is not None and start < at + 2 * LIVE_US:
+                continue
+            due = at if start is None else start
+            if (not history.alive(gateway, at - BOOT_US, due + LIVE_US)
+                    or history.hurting(siren, at - LIVE_US, due + LIVE_US)
+                    or not history.clock_steady(gateway, history.begins_us, due + LIVE_US)
+                    or any(low <= due + LIVE_US and due - KEY_US <= high for low, high, _ in history.locked(siren))
+                    or history.rivals(order, siren, at - 60 * S, due + LIVE_US)
+                    or history.held(siren, 0, due + LIVE_US)):
+                continue
+            if not any(c.on_wall_us <= due + LIVE_US and c.on_wall_us >= at for c in history.contacts_of(siren)):
+                yield f"{siren} was not on {LIVE_US / S:.0f} s after order {order.id} was due"
+
+
+def golden(history: History) -> Breaches:
+    """GOLDEN: every edge of what sounds lies within half a second of the published pattern.
+
+    A siren that never sounded breaks no pattern (its terminal receipt says so: HONEST, ANSWERED). Judged is each phase
+    in which nothing else was said of the siren, nobody was at the horn, and nothing was wrong with what drives it;
+    one that was stopped is judged until its stop.
+    """
+    for order in history.sounding_orders():
+        for siren in order.sirens:
+            phases = history.phases_of(order, siren)
+            contacts = history.contacts_of(siren)
+            if not any(overlap(c, on - GOLDEN_US, off) for c in contacts for on, off in phases):
+                continue
+            gateway = history.gateway_of(siren)
+            stop = history.stopped_at(siren, order.issued_us)
+            for n, (on, off) in enumerate(phases):
+                if stop is not None and off > stop:
+                    continue
+                if history.wired and (
+                        history.rivals(order, siren, phases[0][0] - 60 * S, off) or history.held(siren, 0, off)
+                        or history.hurting(siren, phases[0][0] - STOP_US, off + GOLDEN_US)
+                        or not history.alive(gateway, phases[0][0] - BOOT_US, off + GOLDEN_US)
+                        or not history.clock_steady(gateway, history.begins_us, off)
+                        or not _in_time(history, order, gateway)
+                        or any(low <= off for low, _, _ in history.locked(siren))):
+                    continue
+                mine = [c for c in contacts if overlap(c, on, off)]
+                if len(mine) != 1:
+                    yield f"{siren}: {len(mine)} stretches of sound in phase {n + 1} of order {order.id}"
+                    continue
+                for name, real, due in (("on", mine[0].on_wall_us, on), ("off", mine[0].off_wall_us, off)):
+                    if real is None or abs(real - due) > GOLDEN_US:
+                        late = "never" if real is None else f"{(real - due) / MS:.0f} ms off"
+                        yield f"{siren}: {name}-edge of phase {n + 1} of order {order.id} is {late}"
+
+
+def _in_time(history: History, order: Ordered, gateway: str) -> bool:
+    """Whether it arrived well before its instant."""
+    start, arrived = order.start_wall_us, history.arrivals_of(order, gateway)
+    return start is None or (bool(arrived) and arrived[0].at_us < start - 2 * LIVE_US)
+
+
+def rank(order: Ordered, signals: Signals) -> int:
+    if order.body.mode is not Mode.LIVE or order.body.sound is None:
+        return DRILL
+    return max(FAMILY[family] for family in signals.families(order.body.sound.name))
+
+
+def priority(history: History) -> Breaches:
+    """PRIORITY: while two orders of unlike rank are for one siren, it sounds the higher one's pattern: in the middle of
+    each of its phases the output is on, in the middle of each silence off. Judged where those two alone were said, and
+    nothing was wrong with what drives the siren."""
+    orders = history.sounding_orders() if history.wired else []
+    for siren in history.sirens():
+        gateway = history.gateway_of(siren)
+        here = [o for o in orders if siren in o.sirens and history.arrivals_of(o, gateway)]
+        for high in here:
+            lower = [o for o in here if rank(o, history.signals) < rank(high, history.signals)]
+            if not lower or len(here) != 2:
+                continue
+            arrived = history.arrivals_of(high, gateway)[0].at_us
+            start = arrived + LIVE_US if high.start_wall_us is None else high.start_wall_us
+            end = start + history.length_us(high)
+            contacts = history.contacts_of(siren)
+            first = high.start_wall_us or next(
+                (c.on_wall_us for c in contacts if c.on_wall_us >= arrived - 1), None)
+            others = [o for o in history.orders if o not in (high, lower[0]) and siren in o.sirens]
+            if (others or history.hurting(siren, arrived - 30 * S, end) or history.locked(siren) or first is None
+                    or not history.alive(gateway, arrived - BOOT_US, end) or history.held(siren, 0, end)
+                    or any(a.siren in (siren, "all") for a in history.asks)
+                    or not history.clock_steady(gateway, history.begins_us, end) or not _in_time(history, high, gateway)
+                    or (high.start_wall_us is None and history.spans(lower[0], siren)[0][0] < arrived + LIVE_US)):
+                # What sounded before it must end first: then its first edge cannot be told from the other's.
+                continue
+            end = first + history.length_us(high)
+            phases = [(first + p.on_us, first + p.off_us) for p in _lengths(history, high) if first + p.off_us <= end]
+            silences = [(off, on) for (_, off), (on, _) in pairwise(phases)]
+            for spans, wanted in ((phases, True), (silences, False)):
+                for on, off in spans:
+                    middle = (on + off) // 2
+                    if off - on > 2 * SWAP_US and any(c.on_wall_us <= middle < c.end_us for c in contacts) != wanted:
+                        yield f"{siren}: {'off in a phase' if wanted else 'on in a silence'} of the higher {high.id}"
+
+
+def isolation(history: History) -> Breaches:
+    """ISOLATION: a locked-out siren never starts, through reboot and restore.
+
+    Locked out is a siren from when a tag was acknowledged, or its key turned and could be read: three seconds, and
+    longer when meter, line or gateway were in trouble then. An output that is welded or held by hand is not started.
+    """
+    for siren in history.sirens():
+        config, section = history.sirens()[siren]
+        meter = section.isolator.partition(".")[0] if section.isolator else ""
+        line = config.device(meter).bus if meter else ""
+        for low, high, key in history.locked(siren):
+            since = low + (KEY_US if key else 0)
+            blind = [t.to_us + LEASE_US + KEY_US for t in history.troubles if key and t.meets(low - 12 * S, since)
+                     and (t.on in (meter, line, config.id) or t in history.hurting(siren, low, since))]
+            # Who cannot be read is not known to be locked; what then sounds is ended when it can be.
+            blind += [t.to_us + LEASE_US + KEY_US for t in history.troubles if key and t.on in (meter, line, config.id)
+                      and t.meets(low, high)]
+            since = max([since, *blind])
+            for one in history.contacts_of(siren):
+                if since < one.on_wall_us < high and one.cause == "write" and not history.held(
+                        siren, one.on_wall_us - LEASE_US, one.on_wall_us):
+                    yield f"{siren} was closed at {one.on_wall_us}, locked out since {low}"
+

@@ -1,0 +1,200 @@
+"""What happens in a small place within a minute: orders, people and faults, several at once, drawn from a seed.
+
+A scenario is a place and a list of steps, each an instant, a word, whom it concerns and its figures. Any step may be
+taken out without changing what the others say, so that a failing scenario can be made short. As JSON it outlives a
+change of the drawing. It refuses to know how a step is done (`live.py`) and what must come of it (`promises/`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from simulators import hamlet
+from simulators.faults import TABLE, Fault
+from simulators.field import Field
+from simulators.hamlet import Place
+
+BUSY_S = 60.0
+"""Everything begins within this."""
+CALM_S = 8.0
+"""A place is left alone so long at first: its gateways start."""
+SIGNALS: tuple[tuple[str, int | None], ...] = (
+    ("demo-air-raid", None), ("demo-air-raid", None), ("demo-air-raid", 20), ("air-raid", 18), ("air-raid", 30),
+    ("disaster-gansu", 25), ("disaster-chongqing", 20), ("demo-pre-alert", 15), ("all-clear", 12),
+)
+"""Short ones, or cut short: a scenario lasts a minute."""
+NET = ("gone", "lose", "slow", "repeating", "reordering", "cut", "half-open", "hub-silent", "hub-doubled")
+STEPS_S = (1.0, -1.0, 30.0, -30.0, 3600.0, -3600.0, 86_400.0 * 30, 86_400.0 * 365 * 10, -86_400.0 * 365 * 10)
+TRUSTS = ("trusted", "trusted", "trusted", "untrusted")
+KINDS = {"order": 4, "again": 1, "late": 1, "forge": 2, "retained": 1, "ask": 2, "key": 1, "fault": 9, "net": 4,
+         "clock": 2, "process": 3, "disk": 2, "foreign": 1, "trust": 1}
+"""The words, and how often each is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """At `at_s` somebody does `do` to `on`; for `for_s` where it is something that ends."""
+
+    at_s: float
+    do: str
+    on: str = ""
+    for_s: float = 0.0
+    with_: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"at_s": self.at_s, "do": self.do, "on": self.on, "for_s": self.for_s, "with": dict(self.with_)}
+
+    @staticmethod
+    def of(data: Mapping[str, Any]) -> "Step":
+        return Step(data["at_s"], data["do"], data["on"], data["for_s"], data["with"])
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`seed` is also that of the chance by which messages are late."""
+
+    seed: int
+    place: Place
+    steps: tuple[Step, ...]
+
+    def without(self, n: int) -> "Scenario":
+        return replace(self, steps=self.steps[:n] + self.steps[n + 1 :])
+
+    def encode(self) -> str:
+        return json.dumps({"seed": self.seed, "place": self.place, "steps": [s.as_json() for s in self.steps]},
+                          indent=1, ensure_ascii=False)
+
+    @staticmethod
+    def decode(text: str) -> "Scenario":
+        data = json.loads(text)
+        return Scenario(data["seed"], data["place"], tuple(Step.of(s) for s in data["steps"]))
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of this seed."""
+    chance = Random(seed)
+    place = hamlet.draw(chance)
+    return Scenario(seed, place, tuple(sorted(_Drawing(chance, place).steps(), key=lambda s: s.at_s)))
+
+
+class _Drawing:
+    def __init__(self, chance: Random, place: Place) -> None:
+        self._chance = chance
+        plan, self._configs = hamlet.build(place)
+        there = Field(plan, Random)
+        self._kinds: list[str] = []
+        self._gateways = [c.id for c in self._configs]
+        self._sirens = [s for c in self._configs for s in c.spec.siren]
+        lines, units = [n.id for n in plan.spec.line], [u.id for u in plan.spec.unit]
+        targets = [*lines, *units, *(s.drive for s in self._sirens)]
+        self._can = {target: list(there.faults(target)[1]) for target in dict.fromkeys(targets)}
+        self._serial = [n.id for n in plan.spec.line if n.kind == "rtu"]
+
+    def steps(self) -> Iterator[Step]:
+        chance = self._chance
+        yield self._order(chance.uniform(CALM_S, CALM_S + 15))
+        words = chance.choices(list(KINDS), weights=list(KINDS.values()), k=chance.randint(3, 12))
+        for do in words:
+            at_s = round(chance.uniform(CALM_S - 4, BUSY_S - 5), 3)
+            for_s = round(min(chance.choice((0.5, 2.0, 5.0, 10.0, 20.0, 40.0)) * chance.uniform(0.5, 1.5),
+                              BUSY_S - at_s), 3)
+            yield from getattr(self, f"_{do}_step", self._plain)(do, at_s, for_s)
+
+    def _plain(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        yield Step(at_s, do, with_={"n": self._chance.randrange(1000)})
+
+    # Orders.
+
+    def _order(self, at_s: float) -> Step:
+        chance = self._chance
+        kind = chance.choices(("live", "drill", "stop", "quiet"), weights=(6, 3, 3, 1), k=1)[0]
+        sound, most_s = chance.choice(SIGNALS)
+        if len(self._kinds) == 0:
+            kind = "live" if chance.random() < 0.7 else "drill"
+        self._kinds.append(kind)
+        said: dict[str, Any] = {"kind": kind, "by": chance.choice(("hub", "hub", "hub", "broker"))}
+        if kind in ("live", "drill"):
+            said |= {"sound": sound, "max_s": most_s}
+            if chance.random() < 0.3:
+                said["in_s"] = round(chance.uniform(1, 20), 3)
+        if chance.random() < 0.4:
+            said["sirens"] = sorted({s.id for s in chance.choices(self._sirens, k=chance.randint(1, 3))})
+        if chance.random() < 0.2:
+            said["layer"] = chance.choice(("surface", "underground"))
+        if kind == "stop":
+            said["who"] = chance.choice(("commander", "commander", "commander", "operator", "both"))
+        said["age_s"] = chance.choice((0.0, 0.0, 0.0, 1.0, 20.0))
+        said["n"] = chance.randrange(1 << 30)
+        return Step(round(at_s, 3), "order", with_=said)
+
+    def _order_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        yield self._order(max(at_s, CALM_S))
+
+    def _late_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        """One that somebody held back."""
+        order = self._order(at_s)
+        yield replace(order, with_={**order.with_, "age_s": self._chance.choice((200.0, 400.0, 100_000.0)),
+                                      "by": "broker"})
+
+    def _ask_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        """Somebody at the cabinet."""
+        chance = self._chance
+        siren = chance.choice(self._sirens)
+        owner = next(c.id for c in self._configs if siren in c.spec.siren)
+        verb = chance.choices(("stop", "tag", "growl", "quiet-test", "activate"), weights=(3, 3, 2, 1, 1), k=1)[0]
+        args: dict[str, Any] = {"siren": siren.id}
+        if verb == "tag":
+            args["reason"] = "work at the horn"
+            if for_s < 40:
+                yield Step(at_s + for_s, "ask", owner,
+                           with_={"verb": "untag", "args": {"siren": siren.id}, "user": "tech"})
+        if verb == "activate":
+            args |= {"seconds": chance.choice((2, 10)), "maintenance": chance.random() < 0.7}
+        user = "guest" if chance.random() < 0.15 else "tech"
+        yield Step(at_s, "ask", owner, with_={"verb": verb, "args": args, "user": user})
+
+    def _key_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        """The trapped key of a siren is turned, and turned back."""
+        keyed = [s for s in self._sirens if s.isolator]
+        if keyed:
+            yield Step(at_s, "key", self._chance.choice(keyed).id, for_s)
+
+    # Faults.
+
+    def _fault_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        chance = self._chance
+        target = chance.choice(list(self._can))
+        fault = chance.choice(self._can[target])
+        shared = TABLE[fault].number.startswith("share")
+        share = chance.choice((0.05, 0.2, 0.5, 1.0)) if shared else 1.0
+        if fault is Fault.BABBLE:
+            share = chance.choice((0.02, 0.1, 0.5))
+        yield Step(at_s, "fault", target, for_s, {"fault": str(fault), "share": share})
+
+    def _net_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        yield Step(at_s, "net", self._chance.choice(self._gateways), for_s, {"what": self._chance.choice(NET)})
+
+    def _clock_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        chance = self._chance
+        yield Step(at_s, "clock", chance.choice(self._gateways), for_s, {
+            "step_s": chance.choice((0.0, *STEPS_S)), "ppm": chance.choice((0, 0, 50, -200, 5000)),
+            "trust": chance.choice(TRUSTS), "error_s": chance.choice((0.0, 0.0, 0.3))})
+
+    def _process_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        chance = self._chance
+        for _ in range(chance.choice((1, 1, 1, 2, 3))):
+            yield Step(at_s, "process", chance.choice(self._gateways), with_={
+                "away_s": round(chance.choice((0.2, 1.5, 8.0)) * chance.uniform(0.5, 1.5), 3),
+                "power": chance.random() < 0.5, "kept": chance.randint(0, 3)})
+            at_s = round(at_s + chance.uniform(0.5, 10), 3)
+
+    def _disk_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        chance = self._chance
+        yield Step(at_s, "disk", chance.choice(self._gateways), for_s, {
+            "how": chance.choice(("failing", "hanging", "deaf", "nth", "slow")), "n": chance.randint(0, 6)})
+
+    def _foreign_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
+        if self._serial:
+            yield Step(at_s, "foreign", self._chance.choice(self._serial), with_={"n": self._chance.randint(2, 6)})

@@ -1,0 +1,143 @@
+"""The swarm: many small places, each with a minute of orders and faults drawn from a seed, and all promises judged.
+
+    make swarm SEEDS=2000                         seeds 0 to 1999 on all cores
+    python3 tools/dev.py swarm --seeds N --first K [--ledger FOLDER]
+    python3 tools/dev.py swarm --seed K --trace   one of them again, exactly, with all that happened
+    python3 tools/dev.py swarm --seed K --shrink  a failing one made short, as JSON for tests/seeds/
+
+The first line says first seed and commit, the last one is JSON. Exit 1 when a promise was broken. 群体仿真。
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from simulators import account, live, scenario, visits
+from simulators.account import Account
+from simulators.live import Lived
+from simulators.scenario import Scenario
+
+CHUNK = 5
+"""Seeds that one process does before it tells."""
+SHRINK_LIMIT = 400
+"""Lives that are spent on making one short."""
+
+_tables: list[visits.Counting] = []
+
+
+def machines() -> list[Any]:
+    """The modules of the machines that are loaded."""
+    return [module for name, module in sorted(sys.modules.items())
+            if name.split(".")[0] in ("firmware_bridge", "controller", "hub") and module is not None]
+
+
+def _begin() -> None:
+    _tables.extend(visits.count(machines()))
+
+
+def _chunk(seeds: list[int]) -> tuple[list[int], Counter[str], list[dict[str, Any]], list[str]]:
+    counts: Counter[str] = Counter()
+    breaches: list[dict[str, Any]] = []
+    for seed in seeds:
+        began = time.process_time()
+        lived = live.live(scenario.draw(seed))
+        counts.update(lived.counts)
+        counts["cpu_ms"] += round((time.process_time() - began) * 1000)
+        breaches += [{"seed": seed, "promise": name, "what": what} for name, found in lived.breaches.items()
+                     for what in found]
+    arrows = sorted(arrow for table in _tables for arrow in table.arrows())
+    for table in _tables:
+        table.seen.clear()
+    return seeds, counts, breaches, arrows
+
+
+def _chunks(seeds: list[int]) -> Iterator[list[int]]:
+    """Runs of neighbours, so that an account of them is short."""
+    run: list[int] = []
+    for seed in seeds:
+        if run and (seed != run[-1] + 1 or len(run) >= CHUNK):
+            yield run
+            run = []
+        run.append(seed)
+    if run:
+        yield run
+
+
+def swarm(first: int, seeds: int, jobs: int, kept: Account, commit: str) -> dict[str, Any]:
+    """Live every seed that the account has not; what the account then says, with this run's own figures."""
+    began = time.monotonic()
+    todo = kept.missing(range(first, first + seeds))
+    lived = 0
+    with multiprocessing.get_context("fork").Pool(jobs, _begin) as pool:
+        for done, counts, breaches, arrows in pool.imap_unordered(_chunk, list(_chunks(todo))):
+            kept.add(done[0], len(done), counts, breaches, arrows, commit)
+            lived += len(done)
+            for one in breaches:
+                print(f"seed {one['seed']}: {one['promise']}: {one['what']}", flush=True)
+    took = time.monotonic() - began
+    return kept.sum() | {"lived_now": lived, "took_s": round(took, 1), "per_s": round(lived / took, 2) if took else 0.0}
+
+
+def shrink(what: Scenario, promise: str) -> Scenario:
+    """Take out steps one after the other as long as the same promise stays broken."""
+    lives, again = 0, True
+    while again and lives < SHRINK_LIMIT:
+        again = False
+        for n in reversed(range(len(what.steps))):
+            shorter = what.without(n)
+            lives += 1
+            if promise in live.live(shorter).breaches:
+                what, again = shorter, True
+    return what
+
+
+def _tell(lived: Lived, trace: bool) -> int:
+    if trace:
+        print(*lived.trace, sep="\n")
+    for name, found in lived.breaches.items():
+        for what in found:
+            print(f"{name}: {what}")
+    last = {"hash": lived.hash, "counts": lived.counts, "broken": sorted(lived.breaches)}
+    print(json.dumps(last, ensure_ascii=False))
+    return 1 if lived.breaches else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="swarm", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=200, help="种子数 / how many")
+    parser.add_argument("--first", type=int, default=0, help="第一个种子 / the first")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="进程数 / processes")
+    parser.add_argument("--ledger", type=Path, help="累计结果的文件夹 / folder in which runs add up")
+    parser.add_argument("--seed", type=int, help="只重演一个 / live one again")
+    parser.add_argument("--file", type=Path, help="重演一个文件 / live a file of tests/seeds again")
+    parser.add_argument("--trace", action="store_true", help="打印经过 / print all that happened")
+    parser.add_argument("--shrink", action="store_true", help="缩短失败的情景 / make a failing one short")
+    args = parser.parse_args(argv)
+    commit, core = account.commit(), account.core()
+    if args.seed is not None or args.file is not None:
+        if args.file is None:
+            one = scenario.draw(args.seed)
+        else:
+            one = Scenario.decode(args.file.read_text(encoding="utf-8"))
+        print(f"swarm: seed {one.seed}, commit {commit}, core {core}", flush=True)
+        lived = live.live(one, watch=args.trace)
+        if args.shrink and lived.breaches:
+            print(shrink(one, next(iter(lived.breaches))).encode())
+            return 1
+        return _tell(lived, args.trace)
+    print(f"swarm: first seed {args.first}, {args.seeds} seeds, commit {commit}, core {core}", flush=True)
+    found = swarm(args.first, args.seeds, args.jobs, Account(args.ledger, core), commit)
+    print(json.dumps(found, ensure_ascii=False))
+    return 1 if found["breaches"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""Gateways that break one promise each: what each checker must catch.
+
+A name stands for a mistake that somebody could make, and is done by putting one thing in the place of another. The
+seeds are those, found by trying the first two hundred, in which the mistake shows at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from controller import (
+    agenda,
+    evidence,
+    intake,
+    isolator,
+    ledger,
+    notices,
+    orders,
+    outbox,
+    session,
+    site,
+    sounding,
+    trust,
+)
+from controller import siren as siren_module
+from controller.gateway import Gateway
+from controller.succession import Succession
+from controller.wire import Action, Evidence, Mode, Stage
+from firmware_bridge import framing, modbus
+from firmware_bridge.machine import MS, S
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Broken:
+    """`breaks` is the promise that must be seen broken in one of `seeds`."""
+
+    breaks: str
+    seeds: tuple[int, ...]
+    make: Callable[[Patch], None]
+
+
+def believes_everything(patch: Patch) -> None:
+    def check(order: Any, listed: Any, wall_us: int | None) -> trust.Signed:
+        return trust.Signed(order.body, order.raw, tuple(listed.keys.items())[:2])
+
+    patch.setattr(trust, "check", check)
+
+
+def one_person_is_enough(patch: Patch) -> None:
+    table = dict(trust.ROLE_TABLE)
+    table[Action.SOUND, Mode.LIVE] = table[Action.SOUND, Mode.DRILL]
+    patch.setattr(trust, "ROLE_TABLE", table)
+
+
+def forgets_ids(patch: Patch) -> None:
+    def add(self: ledger.Ledger, entry: ledger.Entry) -> None:
+        self._entries[entry.id] = self._open[entry.id] = entry
+
+    def knows(self: agenda.Agenda, activation: str) -> bool:
+        return False
+
+    patch.setattr(orders.Orders, "_known", lambda self, order, client: False)
+    patch.setattr(ledger.Ledger, "add", add)
+    patch.setattr(agenda.Agenda, "knows", knows)
+
+
+def waits_for_no_disk(patch: Patch) -> None:
+    accept = orders.Orders._accept
+
+    def at_once(self: orders.Orders, *args: Any) -> None:
+        accept(self, *args)
+        for entry in [e for e in self._waiting.values() if e.awaits_disk]:
+            self._go(entry)
+
+    patch.setattr(orders.Orders, "_accept", at_once)
+
+
+def looks_at_no_clock(patch: Patch) -> None:
+    patch.setattr(intake, "untimely", lambda order, wall_us, error_us: None)
+    place = sounding.Sounding.place
+
+    def placed(self: sounding.Sounding, *args: Any) -> None:
+        self.order = replace(self.order, expires_wall_us=None)
+        place(self, *args)
+
+    patch.setattr(sounding.Sounding, "place", placed)
+
+
+def sounds_all_it_has(patch: Patch) -> None:
+    accept = site.Site.accept
+
+    def all_of_them(self: site.Site, *args: Any) -> Any:
+        return accept(self, *args).model_copy(update={"sirens": tuple(self._sirens)})
+
+    patch.setattr(site.Site, "accept", all_of_them)
+
+
+def ends_a_minute_late(patch: Patch) -> None:
+    edges_us = sounding.Sounding.edges_us
+
+    def late(self: sounding.Sounding, n: int) -> tuple[int, int]:
+        on_us, off_us = edges_us(self, n)
+        return on_us, off_us + 60 * S
+
+    patch.setattr(sounding.Sounding, "edges_us", late)
+    patch.setattr(sounding.Sounding, "limit_us", property(lambda self: self.start_us + 3600 * S))
+
+
+def hears_no_stop(patch: Patch) -> None:
+    patch.setattr(siren_module.Siren, "_stop", lambda self, now_us, stop: None)
+
+
+def waits_for_the_disk(patch: Patch) -> None:
+    patch.setattr(orders, "LIVE_PATIENCE_US", 20 * S)
+
+
+def keeps_no_time(patch: Patch) -> None:
+    edges_us = sounding.Sounding.edges_us
+
+    def late(self: sounding.Sounding, n: int) -> tuple[int, int]:
+        on_us, off_us = edges_us(self, n)
+        return on_us + n * 400 * MS, off_us
+
+    patch.setattr(sounding.Sounding, "edges_us", late)
+
+
+def the_last_one_wins(patch: Patch) -> None:
+    patch.setattr(sounding.Sounding, "outranks", lambda self, other: True)
+    patch.setattr(ledger.Ledger, "outranked", lambda self, accept, siren, wall_us: False)
+
+
+def knows_no_lock(patch: Patch) -> None:
+    patch.setattr(isolator.Isolator, "locked", property(lambda self: False))
+
+
+def takes_commands_for_proof(patch: Patch) -> None:
+    def all_sensed(self: evidence.Tally) -> Evidence:
+        return Evidence(phases=self._phases, commanded=self._phases, sensed=self._phases, independent=True)
+
+    patch.setattr(evidence.Tally, "evidence", property(all_sensed))
+
+
+def says_it_twice(patch: Patch) -> None:
+    end = orders.Orders._end
+
+    def twice(self: orders.Orders, entry: Any, siren: str, stage: Stage, *args: Any) -> None:
+        end(self, entry, siren, stage, *args)
+        if stage is Stage.STOPPED:
+            self._answer(entry, siren, stage, "again")
+
+    patch.setattr(orders.Orders, "_end", twice)
+
+
+def calls_it_a_drill(patch: Patch) -> None:
+    receipt = orders.answers.receipt
+
+    def told(gateway: str, order: str, siren: str, stage: Stage, reason: str, mode: Any, *args: Any) -> Any:
+        return receipt(gateway, order, siren, stage, reason, Mode.DRILL if mode else mode, *args)
+
+    patch.setattr(orders.answers, "receipt", told)
+
+
+def lets_others_speak(patch: Patch) -> None:
+    take = notices.Notices.take
+    patch.setattr(notices.Notices, "take",
+                  lambda self, now_us, notice: None if notice.what == "foreign-master" else take(self, now_us, notice))
+
+
+def forgets_its_list(patch: Patch) -> None:
+    made = Succession.__init__
+
+    def from_the_file(self: Succession, deployment: Any, pinned: Any, file: Any, records: Any) -> None:
+        made(self, deployment, pinned, file, ())
+
+    patch.setattr(Succession, "__init__", from_the_file)
+
+
+def leaves_holes(patch: Patch) -> None:
+    say = session.Session._say
+
+    def skipping(self: session.Session, message: Any, out: Any) -> None:
+        self._outbox.last_seq += self._outbox.last_seq % 7 == 6
+        say(self, message, out)
+
+    patch.setattr(session.Session, "_say", skipping)
+
+
+def forgets_no_action(patch: Patch) -> None:
+    to_siren = Gateway._to_siren
+
+    def kept(self: Gateway, now_us: int, what: Any) -> list[object]:
+        found = self._actions.get(what.token)
+        out = to_siren(self, now_us, what)
+        if found is not None:
+            self._actions[what.token] = found
+        return out
+
+    patch.setattr(Gateway, "_to_siren", kept)
+
+
+def tells_nothing_again(patch: Patch) -> None:
+    patch.setattr(outbox.Outbox, "cut", lambda self: None)
+
+
+def flips(patch: Patch) -> None:
+    request_pdu = modbus.request_pdu
+
+    def flip(request: Any) -> bytes:
+        pdu = request_pdu(request)
+        return pdu[:3] + b"\x55\x00" if pdu[0] == 5 and pdu[3:] == b"\x00\x00" else pdu
+
+    patch.setattr(framing.modbus, "request_pdu", flip)
+
+
+BROKEN: dict[str, Broken] = {
+    "believes everything": Broken("NO-UNAUTH", (), believes_everything),
+    "one person is enough": Broken("TWO-PERSON", (), one_person_is_enough),
+    "forgets ids": Broken("AT-MOST-ONCE", (), forgets_ids),
+    "waits for no disk": Broken("JOURNAL-FIRST", (), waits_for_no_disk),
+    "looks at no clock": Broken("FRESH", (), looks_at_no_clock),
+    "sounds all it has": Broken("SCOPE", (), sounds_all_it_has),
+    "ends a minute late": Broken("BOUNDED-ON", (), ends_a_minute_late),
+    "hears no stop": Broken("STOP-WINS", (), hears_no_stop),
+    "waits for the disk": Broken("LIVENESS", (), waits_for_the_disk),
+    "keeps no time": Broken("GOLDEN", (), keeps_no_time),
+    "the last one wins": Broken("PRIORITY", (), the_last_one_wins),
+    "knows no lock": Broken("ISOLATION", (), knows_no_lock),
+    "takes commands for proof": Broken("HONEST", (), takes_commands_for_proof),
+    "says it twice": Broken("ANSWERED", (), says_it_twice),
+    "calls it a drill": Broken("DRILL≠LIVE", (), calls_it_a_drill),
+    "lets others speak": Broken("SINGLE-MASTER", (), lets_others_speak),
+    "forgets its list": Broken("MONOTONE-TRUST", (), forgets_its_list),
+    "leaves holes": Broken("AUDIT", (), leaves_holes),
+    "forgets no action": Broken("BOUNDED", (), forgets_no_action),
+    "tells nothing again": Broken("RECOVER", (), tells_nothing_again),
+    "flips": Broken("WRITE-SHAPE", (), flips),
+}

@@ -1,0 +1,50 @@
+"""The swarm: seeded worlds keep every promise, the same seed lives the same life, and what fails can be made short."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulators import hamlet, live, scenario, swarm
+from simulators.account import Account
+from simulators.scenario import Scenario
+
+SEEDS = 24
+"""In every run of all tests; `make swarm` lives as many as one likes."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 8))
+def test_no_promise_is_broken(first: int) -> None:
+    for seed in range(first, first + 8):
+        assert live.live(scenario.draw(seed)).breaches == {}, f"python3 tools/dev.py swarm --seed {seed} --trace"
+
+
+def test_one_seed_lives_one_life() -> None:
+    one, two = (live.live(scenario.draw(3)) for _ in range(2))
+    assert one.hash == two.hash
+    assert one.counts == two.counts
+    assert one.hash != live.live(scenario.draw(4)).hash
+
+
+def test_every_place_is_one_that_a_gateway_accepts() -> None:
+    for seed in range(60):
+        assert hamlet.problems(scenario.draw(seed).place) == []
+
+
+def test_a_scenario_outlives_a_file() -> None:
+    drawn = scenario.draw(5)
+    again = Scenario.decode(drawn.encode())
+    assert again.encode() == drawn.encode()
+    assert live.live(again).hash == live.live(drawn).hash
+
+
+def test_runs_add_up_and_none_is_run_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--ledger", str(tmp_path), "--jobs", "1"]
+    swarm.main(["--first", "0", "--seeds", "1", *words])
+    swarm.main(["--first", "0", "--seeds", "2", *words])
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("swarm: first seed 0, 1 seeds, commit ")
+    last = json.loads(out[-1])
+    assert (last["seeds"], last["lived_now"]) == (2, 1)
+    assert last["bound_per_scenario"] == 1.5
+    assert Account(tmp_path, "another core").sum()["seeds"] == 0
