@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from controller import envelope, signers, wire
+from controller import envelope, signers, strictjson
 from controller.envelope import BadSignature, Envelope
 from controller.roots import MAX_ROOTS, Roots
 from controller.signers import MAX_PAYLOAD_BYTES, TrustList
@@ -102,7 +102,7 @@ def admit(data: bytes, roots: Roots | None, deployment: str | None, ruling: Sign
     if ruling is not None and opened.digest == ruling.digest:
         return ruling
     try:
-        look = wire.load_json(opened.payload, MAX_PAYLOAD_BYTES)
+        look = strictjson.load(opened.payload, MAX_PAYLOAD_BYTES)
     except Malformed as error:
         raise _refused(ListReason.MALFORMED, file, "payload", str(error)) from None
     claimed, version = look.get("deployment"), look.get("version")
@@ -142,7 +142,7 @@ def digest(data: bytes) -> str:
     """What names a signed list, let in or not; empty for what is none."""
     try:
         opened = peek(data)
-        look = wire.load_json(opened.payload, MAX_PAYLOAD_BYTES)
+        look = strictjson.load(opened.payload, MAX_PAYLOAD_BYTES)
     except Malformed:
         return ""
     return opened.digest if {"version", "roots", "keys"} <= look.keys() else ""
@@ -161,7 +161,7 @@ def _opened(data: bytes, file: str) -> Envelope:
 
 def _is_draft(data: bytes) -> bool:
     try:
-        return {"version", "keys"} <= wire.load_json(data, MAX_LIST_BYTES).keys()
+        return {"version", "keys"} <= strictjson.load(data, MAX_LIST_BYTES).keys()
     except Malformed:
         return False
 

@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[dict[str, Any] | None, str]:
         found = json.loads(body) if hash == _hash(body) else None
     except FileNotFoundError:
         return None, ""
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return None, f"{path} cannot be read: {error}"
     return (found, "") if isinstance(found, dict) else (None, f"{path} is not what was written")
 

@@ -37,6 +37,8 @@ FORGET_US = 24 * 3600 * S
 IN_HAND_LIMIT = 64 * 1024
 """Bytes of an event that are kept; more of it tells no more."""
 WHY_LIMIT = 200
+FILE_LIMIT = 64 * 1024
+"""Characters that are read of what an earlier process left: more than it has ever."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -120,11 +122,12 @@ class Crashes:
     def _read(self, version: str, now_us: int) -> Past:
         """What an earlier process of this boot and version left; anything else begins anew."""
         try:
-            raw: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            with self._file.open(encoding="utf-8") as file:
+                raw: dict[str, Any] = json.loads(file.read(FILE_LIMIT))
             past = Past(**raw)
             past.strikes = {k: (int(n), int(at)) for k, (n, at) in past.strikes.items()}
             latest = max([0, *past.ends_us, *(at for _, at in past.strikes.values())])
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return Past(version)
         if past.version != version or latest > now_us:
             return Past(version)

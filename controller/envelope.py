@@ -19,7 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 
-from controller import wire
+from controller import strictjson
 from firmware_bridge.errors import Malformed
 
 ALGORITHM = "Ed25519"
@@ -68,7 +68,7 @@ class Envelope:
 
 def opened(data: bytes, limit: int, signatures_limit: int) -> Envelope:
     """`data` as an envelope; Malformed unless it has exactly the members of one. Nothing is verified."""
-    members = wire.load_json(data, limit)
+    members = strictjson.load(data, limit)
     if set(members) != {"payload", "signatures"}:
         raise Malformed(f"members {sorted(members)[:8]}; what is signed has payload and signatures")
     payload, signatures = unb64(members["payload"]), members["signatures"]
@@ -89,7 +89,7 @@ def _kid(signature: object) -> str:
     protected, octets = unb64(signature["protected"]), unb64(signature["signature"])
     if protected is None or octets is None or len(octets) != 64:
         raise Malformed("protected or signature is no base64url of the right length")
-    header = wire.load_json(protected, HEADER_LIMIT)
+    header = strictjson.load(protected, HEADER_LIMIT)
     kid = header.get("kid")
     if set(header) != {"alg", "kid"} or header["alg"] != ALGORITHM or not isinstance(kid, str) \
             or not re.fullmatch(KID, kid):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller import wire
+from controller import strictjson
 from controller.event import Ask, Gone
 from firmware_bridge.errors import Malformed
 
@@ -113,7 +113,7 @@ class Local:
 
     def _asked(self, client: _Client, line: bytes) -> None:
         try:
-            question = wire.load_json(line, LINE_LIMIT)
+            question = strictjson.load(line, LINE_LIMIT)
         except Malformed as error:
             self.send(client.id, _error(str(error)))
             return

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller import envelope, wire
+from controller import envelope, strictjson, wire
 from controller.envelope import BadSignature, Envelope
 from controller.scale import ColourName, ScaleFile
 from controller.signers import Role, Signer, TrustList
@@ -180,8 +180,8 @@ def _opened(data: bytes, file: str) -> tuple[Envelope, Policy]:
         reason = PolicyReason.UNSIGNED if unsigned else PolicyReason.MALFORMED
         raise Refused(reason, file, "signatures" if unsigned else "file", None if unsigned else str(error)) from None
     try:
-        wire.to_wall_us(str(wire.load_json(opened.payload, MAX_POLICY_BYTES).get("issued_at")))
-        policy = document.check(Policy, wire.load_json(opened.payload, MAX_POLICY_BYTES), file)
+        wire.to_wall_us(str(strictjson.load(opened.payload, MAX_POLICY_BYTES).get("issued_at")))
+        policy = document.check(Policy, strictjson.load(opened.payload, MAX_POLICY_BYTES), file)
     except Malformed as error:
         raise Refused(PolicyReason.MALFORMED, file, "payload", str(error)) from None
     except BadDocument as bad:

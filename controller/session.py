@@ -173,6 +173,8 @@ class Session:
                     except Malformed:
                         # Written by another version: its number stays used, and the hub sees the hole.
                         continue
+                    if message.seq < 1:
+                        continue
                     line = _line(message)
                     line.stand = Stand.READY
                     lines[line.seq] = line

@@ -9,7 +9,7 @@ Patterns: the national three are printed in the notices of `docs/signals.md`; pr
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -170,20 +170,31 @@ class Signals:
 
 def load(paths: list[Path]) -> Signals:
     """Signals and programmes of several files together; all problems of all files at once."""
+    problems: list[Problem] = []
+    read: list[tuple[str, dict[str, Any]]] = []
+    for path in paths:
+        try:
+            read.append((str(path), document.parse(document.read_text(path), str(path))))
+        except BadDocument as bad:
+            problems.extend(bad.problems)
+    return made(read, problems)
+
+
+def made(read: Iterable[tuple[str, dict[str, Any]]], problems: list[Problem]) -> Signals:
+    """The same of unchecked documents, each with the name of its file; `problems` are told with theirs."""
     signals: dict[str, Signal] = {}
     programmes: dict[str, Programme] = {}
     home: dict[str, str] = {}
-    problems: list[Problem] = []
-    for path in paths:
+    for file, data in read:
         try:
-            one = document.check(_File, document.parse(document.read_text(path), str(path)), str(path))
+            one = document.check(_File, data, file)
         except BadDocument as bad:
             problems.extend(bad.problems)
             continue
         for name in [*one.signals, *one.programmes]:
             if name in home:
-                problems.append(Problem(str(path), name, "twice", f"already in {home[name]}; rename one"))
-            home[name] = str(path)
+                problems.append(Problem(file, name, "twice", f"already in {home[name]}; rename one"))
+            home[name] = file
         signals |= one.signals
         programmes |= one.programmes
     for name, programme in programmes.items():

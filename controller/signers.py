@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller import wire
+from controller import strictjson, wire
 from controller.envelope import KID, X, thumbprint, unb64
 from controller.roots import DEMO_DEPLOYMENT, DEMO_ROOT, Roots, demo_roots
 from controller.wire import Action, Area, Instant, Mode
@@ -93,7 +93,7 @@ class TrustList(Document):
 def parse(text: str, file: str) -> TrustList:
     """The list in `text`; BadDocument with every problem in it. `file` is what they call it."""
     try:
-        data = wire.load_json(text.encode(), MAX_PAYLOAD_BYTES)
+        data = strictjson.load(text.encode(), MAX_PAYLOAD_BYTES)
     except (Malformed, UnicodeEncodeError) as error:
         raise BadDocument([Problem(file, "file", str(error), "mend the JSON")]) from None
     problems: list[Problem] = []

@@ -163,7 +163,7 @@ class Succession:
         for version, record in sorted(found, key=lambda one: -one[0]):
             try:
                 # It was let in once, by roots that may be no more: what is asked is whether it is whole.
-                kept = admission.admit(str(record.body.get("list")).encode(), None, self._deployment)
+                kept = admission.admit(str(record.body.get("list")).encode(errors="replace"), None, self._deployment)
             except Refused as refused:
                 if refused.reason is not ListReason.WRONG_DEPLOYMENT:
                     self._out.append(Notice("trust-record-lost", str(version), refused.detail, urgent=True))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller import envelope, wire
+from controller import envelope, strictjson, wire
 from controller.envelope import BadSignature, Envelope
 from controller.signers import Role, Signer, TrustList
 from controller.wire import MAX_ORDER_BYTES, Action, Mode, OrderBody
@@ -197,7 +197,7 @@ def peek(data: bytes) -> Unverified:
     order: str | None = None
     try:
         opened = envelope.opened(data, MAX_ORDER_BYTES, MAX_SIGNATURES)
-        inner = wire.load_json(opened.payload)
+        inner = strictjson.load(opened.payload, wire.MAX_ORDER_BYTES)
         if isinstance(inner.get("id"), str) and re.fullmatch(r"[0-9a-f]{32}", inner["id"]):
             order = inner["id"]
         body = wire.validate(OrderBody, inner)

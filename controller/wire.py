@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from controller import strictjson
 from firmware_bridge.errors import Malformed
 
 ROOT = "siren/1"
@@ -28,6 +29,8 @@ Area = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){0,4}$")]
 """Path of administrative codes, province/city/county/street/community (GB/T 2260 and below); shorter = wider."""
 FullArea = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){4}$")]
 """Where a gateway or siren stands: all five levels."""
+Seq = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A number of a gateway's sequence. Any JSON reader keeps it exact."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Instant = Annotated[
     str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]
@@ -192,7 +195,7 @@ class Receipt(Message):
     """One stage of the answer to an order. `siren` is empty where the stage speaks of the order as a whole."""
 
     v: Literal[1] = 1
-    seq: int
+    seq: Seq
     """Durable, per gateway, without holes, shared with events."""
     gateway: Code
     order: str
@@ -205,7 +208,7 @@ class Receipt(Message):
     """When the first byte of the first on-edge left for the wire."""
     late_ms: float | None = None
     """First edge minus ordered instant."""
-    deviations: tuple[str, ...] = ()
+    deviations: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
     evidence: Evidence | None = None
 
 
@@ -213,7 +216,7 @@ class Event(Message):
     """Something a person or the hub should know that answers no order."""
 
     v: Literal[1] = 1
-    seq: int
+    seq: Seq
     gateway: Code
     at: Instant
     what: str
@@ -242,9 +245,9 @@ class Status(Message):
     session: str
     state: Literal["online", "offline", "lost"]
     at: Instant
-    modes: tuple[str, ...] = ()
+    modes: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
     """Named degraded modes (docs/modes.md): NO-JOURNAL, NO-TIME, NO-FEEDBACK, SAFE-MIN, CLOCK-ASSUMED ..."""
-    last_seq: int = 0
+    last_seq: Seq = 0
     """The newest `seq` given out: the hub knows what it has not seen."""
     journal: JournalHead | None = None
     """So that nobody can shorten or rewrite the journal afterwards unseen."""
@@ -289,9 +292,9 @@ class Birth(Message):
     version: str
     area: Area
     deployment: str
-    sirens: tuple[SirenCard, ...]
-    devices: tuple[DeviceCard, ...]
-    spots: tuple[SpotCard, ...] = ()
+    sirens: Annotated[tuple[SirenCard, ...], Field(fail_fast=True)]
+    devices: Annotated[tuple[DeviceCard, ...], Field(fail_fast=True)]
+    spots: Annotated[tuple[SpotCard, ...], Field(fail_fast=True)] = ()
     signals: dict[str, str]
     """Digest of every signal and programme the gateway knows."""
     trust_version: int
@@ -321,7 +324,7 @@ class Health(Message):
     gateway: Code
     at: Instant
     outbox: int
-    modes: tuple[str, ...] = ()
+    modes: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
     buses: dict[str, dict[str, float | int | str]] = {}
 
 
@@ -403,34 +406,9 @@ def subscriptions(area: str, gateway: str) -> tuple[str, ...]:
 # Bytes.
 
 
-def load_json(data: bytes, limit: int = MAX_ORDER_BYTES) -> dict[str, Any]:
-    """A JSON object, strictly: size, UTF-8, no member twice, no NaN. Malformed says what was wrong."""
-    if len(data) > limit:
-        raise Malformed(f"{len(data)} bytes, more than {limit}")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        out = dict(pairs)
-        if len(out) != len(pairs):
-            raise Malformed("a member stands twice")
-        return out
-
-    def no_constant(name: str) -> Any:
-        raise Malformed(f"{name} is no JSON number")
-
-    try:
-        out = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
-    except Malformed:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"no JSON: {error}") from None
-    if not isinstance(out, dict):
-        raise Malformed(f"a JSON {type(out).__name__}, not an object")
-    return out
-
-
 def decode(model: type[ModelT], data: bytes, limit: int = 256 * 1024) -> ModelT:
     """`data` as a message; Malformed names the first member that is wrong."""
-    return validate(model, load_json(data, limit))
+    return validate(model, strictjson.load(data, limit))
 
 
 def validate(model: type[ModelT], value: dict[str, Any]) -> ModelT:
@@ -439,7 +417,7 @@ def validate(model: type[ModelT], value: dict[str, Any]) -> ModelT:
         return model.model_validate_json(json.dumps(value), strict=True)
     except (ValidationError, ValueError, RecursionError) as error:
         if isinstance(error, ValidationError):
-            first = error.errors()[0]
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(str(p) for p in first["loc"]) or "message"
             raise Malformed(f"{where}: {first['msg']}") from None
         raise Malformed(str(error)) from None

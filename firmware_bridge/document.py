@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from firmware_bridge.errors import BadDocument, Problem
+from firmware_bridge.errors import TOLD, BadDocument, Problem, cut
+
+TEXT_LIMIT = 1024 * 1024
+"""Characters of a document: a thousand devices have a fifth of it, and a trust list the half."""
+
+DOTS_LIMIT = 200
+"""Dots of one line: tomllib takes the square of those of a key."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -38,12 +45,38 @@ def read_text(path: Path) -> str:
 
 def parse(text: str, file: str) -> dict[str, Any]:
     """TOML text as a dict; a syntax error names its line."""
+    if len(text) > TEXT_LIMIT:
+        raise BadDocument([Problem(file, "file", f"{len(text)} characters", f"at most {TEXT_LIMIT}; split it")])
+    for n, line in enumerate(text.splitlines() if text.count(".") > DOTS_LIMIT else (), 1):
+        if line.count(".") > DOTS_LIMIT:
+            raise BadDocument([Problem(file, f"line {n}", f"{line.count('.')} dots", "no key is so deep; split it")])
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at (.*)\)", str(error))
         place = found[1] if found else "the file"
         raise BadDocument([Problem(file, place, str(error), "mend the TOML syntax (toml.io)")]) from None
+    except (ValueError, RecursionError) as error:
+        # Numbers of thousands of digits, lists in lists and dots in keys without end: tomllib has no error of its own.
+        why, remedy = str(error).partition(";")[0], "write numbers of up to 18 digits, and nest as examples do"
+        raise BadDocument([Problem(file, "the file", why, remedy)]) from None
+    large = next(_large(data), None)
+    if large is not None:
+        raise BadDocument([Problem(file, cut(large), "a number of more than 64 bits", "TOML has none; lower it")])
+    return data
+
+
+def _large(data: dict[str, Any]) -> Iterator[str]:
+    """The keys under which a number does not fit 64 bits: hexadecimal ones may have any length."""
+    left: list[tuple[str, object]] = list(data.items())
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += ((f"{key}.{name}", inner) for name, inner in value.items())
+        elif isinstance(value, list):
+            left += ((key, inner) for inner in value)
+        elif isinstance(value, int) and not -2**63 <= value < 2**63:
+            yield key
 
 
 def override(data: dict[str, Any], settings: Sequence[str], file: str) -> None:
@@ -82,12 +115,14 @@ def check(model: type[ModelT], data: dict[str, Any], file: str) -> ModelT:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise BadDocument(_problems(model, data, file, error)) from None
+        # One more than is told, so that it is told that there are more.
+        found = error.errors(include_url=False)[: TOLD + 1]
+        raise BadDocument(_problems(model, data, file, found)) from None
 
 
-def _problems(model: type[BaseModel], data: dict[str, Any], file: str, error: ValidationError) -> Iterator[Problem]:
-    places = [one["loc"] for one in error.errors()]
-    for one in error.errors():
+def _problems(model: type[BaseModel], data: dict[str, Any], file: str, found: list[ErrorDetails]) -> Iterator[Problem]:
+    places = [one["loc"] for one in found]
+    for one in found:
         loc = one["loc"]
         key = _key(loc, data)
         kind, value = one["type"], one["input"]

@@ -9,6 +9,27 @@ A failing transaction is not an exception: it is an `Outcome` in `event.py`.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SHOWN = 200
+"""Characters of a value, a key or a remedy that are shown: what is wrong may be as long as a file."""
+TOLD = 100
+"""Problems that are told at once: more than one sitting mends."""
+SAID_LIMIT = 400
+"""Characters of what is said of malformed bytes: some of them are the sender's, and a log has an end."""
+
+
+def cut(text: str, limit: int = SHOWN) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= limit else f"{text[:limit]} ..."
+
+
+def shown(value: object) -> str:
+    """A value as a person may see it, of whatever length it is."""
+    try:
+        return cut(repr(value))
+    except (ValueError, RecursionError):
+        # A number of more digits than python prints, or lists in lists without end.
+        return f"({type(value).__name__}, too long to show)"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -20,16 +41,22 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.key} = {self.value!r}: {self.remedy}"
+        return f"{self.file}: {cut(self.key)} = {shown(self.value)}: {cut(self.remedy, 2 * SAID_LIMIT)}"
 
 
 class BadDocument(Exception):
-    """Every problem found in the documents that were read; one line each when printed."""
+    """Every problem found in the documents that were read, or the first TOLD; one line each when printed."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        found = tuple(problems)
+        if found[TOLD:]:
+            found = (*found[:TOLD], Problem(found[0].file, "(whole file)", None, "there are more; mend these first"))
+        self.problems = found
         super().__init__("\n".join(str(p) for p in self.problems))
 
 
 class Malformed(ValueError):
-    """Bytes that do not follow the protocol. The text says what was expected and what came."""
+    """Bytes that do not follow the protocol. The text says what was expected and what came, in so many characters."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(cut(text, SAID_LIMIT))

@@ -8,16 +8,14 @@ from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import BROADCAST, Ask, Outcome, Refused, Reply, Request
 from firmware_bridge.machine import MS
-from firmware_bridge.scan import KEPT, Scanner, is_one_reply, is_reply
-from firmware_bridge.text import UNIT, Template, unit_of
+from firmware_bridge.scan import Scanner, is_one_reply, is_reply
+from firmware_bridge.sift import Sieve
+from firmware_bridge.text import UNIT, unit_of
 
 AROUND_RTU = 3
 """Octets of an RTU frame around its PDU: address and CRC."""
 BROADCAST_REST_US = 150 * MS
 """Silence after a broadcast, in which every unit does what it was told (Serial Line V1.02, 2.4.1: 100 to 200 ms)."""
-
-FORMS_LIMIT = 32
-"""Forms of answers that are looked for on a plain line; two models of eight messages have as many."""
 
 Frame = tuple[int, int, bytes]
 """(transaction id, unit, pdu); where the wire has no ids, the id is always 0."""
@@ -171,19 +169,14 @@ class Plain:
         self._char_us = char_bits * 1e6 / baud
         self.silence_us = silence_us(baud)
         self._unit = 0
-        self._forms: dict[Template, None] = {}
-        """What has answered, or may; the newest last."""
-        self._buffer = b""
+        self._sieve = Sieve()
 
     def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         ask = _ask(request)
         self._unit = unit
         for form in (ask.answer, ask.refusal):
             if form is not None:
-                self._forms.pop(form, None)
-                self._forms[form] = None
-        while len(self._forms) > FORMS_LIMIT:
-            del self._forms[next(iter(self._forms))]
+                self._sieve.expect(form)
         return 0, ask.data
 
     def answer(self, request: Request, pdu: bytes) -> Outcome | None:
@@ -200,26 +193,12 @@ class Plain:
         return 0 if _ask(request).answer is None else None
 
     def left(self) -> None:
-        self._buffer = b""
+        self._sieve.clear()
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that these octets complete, those of the newest request's form first."""
-        buffer = self._buffer + data
-        frames: list[Frame] = []
-        start = kept = 0
-        while start < len(buffer):
-            for form in reversed(self._forms):
-                found = form.match(buffer, start)
-                if found is not None:
-                    address = found[0].get(UNIT)
-                    unit = self._unit if address is None else unit_of(address)
-                    frames.append((0, unit, buffer[start : found[1]]))
-                    start = kept = found[1]
-                    break
-            else:
-                start += 1
-        self._buffer = buffer[kept:][-KEPT:]
-        return frames
+        found = [(fields.get(UNIT), frame) for fields, frame in self._sieve.feed(data)]
+        return [(0, self._unit if address is None else unit_of(address), frame) for address, frame in found]
 
     def request_us(self, request: Request) -> int:
         return round(len(_ask(request).data) * self._char_us)
@@ -233,14 +212,14 @@ class Plain:
 
     @property
     def begun(self) -> bool:
-        return bool(self._buffer)
+        return len(self._sieve) > 0
 
     def garbled(self, request: Request) -> bool:
         form = _ask(request).answer
-        return form is not None and len(self._buffer) >= form.longest
+        return form is not None and len(self._sieve) >= form.longest
 
     def clear(self) -> None:
-        self._buffer = b""
+        self._sieve.clear()
 
 
 Framing = Rtu | Tcp | Plain

@@ -63,6 +63,8 @@ _READ_REQUEST = {
     Table.INPUT: ReadInputRegistersRequest,
 }
 _BITS = {Table.COIL, Table.DISCRETE}
+_MOST = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
+"""Values of one request (Application Protocol V1.1b3, clauses 6.1 to 6.12)."""
 _requests = DecodePDU(is_server=True)
 
 
@@ -151,6 +153,12 @@ def parse_request(pdu: bytes) -> Request:
     if len(pdu) != (6 + pdu[5] if function >= 15 and len(pdu) > 5 else 5):
         raise Malformed(f"function {function} with {len(pdu)} octets")
     address, word = struct.unpack(">HH", pdu[1:5])
+    most = _MOST.get(function)
+    # pymodbus logs what it refuses; and it believes the octets of a write more than their count.
+    if most is not None and not 1 <= word <= most:
+        raise Malformed(f"function {function} for {word} values")
+    if function >= 15 and (len(pdu) < 6 or pdu[5] != ((word + 7) // 8 if function == 15 else 2 * word)):
+        raise Malformed(f"function {function} for {word} values in {len(pdu) - 6} octets")
     if function == 5 and word not in (0x0000, 0xFF00):
         return Write(Table.PULSE, address, (word,))
     request = _requests.decode(pdu)

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from firmware_bridge import octets
 from firmware_bridge.document import Document
+from firmware_bridge.errors import cut, shown
 from firmware_bridge.event import Table
 from firmware_bridge.message import Message
 from firmware_bridge.reading import Value
@@ -28,7 +29,7 @@ _FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
 _ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
 
 
-AT = (r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|\d{1,5})$"
+AT = (r"^(coil|discrete|input|holding|pulse):(0x[0-9A-Fa-f]{1,4}|0|[1-9][0-9]{0,4})$"
       r"|^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
 """Where a value may be."""
 
@@ -233,7 +234,7 @@ class Point:
 
     def _text(self, value: Value) -> tuple[int, ...]:
         if not isinstance(value, str):
-            raise ValueError(f"{self.name}: {value!r} is no text")
+            raise ValueError(f"{self.name}: {shown(value)} is no text")
         try:
             data = value.encode(self.spec.charset)
         except UnicodeEncodeError as error:
@@ -252,22 +253,25 @@ class Point:
             return self._text(value)
         if self.table is Table.COIL or self.type in {"bool", "flag"}:
             if not isinstance(value, (bool, int)):
-                raise ValueError(f"{self.name}: {value!r} is not true or false")
+                raise ValueError(f"{self.name}: {shown(value)} is not true or false")
             bit = int(bool(value) != self.spec.inverted)
             return tuple(octets.printed("flag", bit, 1, 0)) if self.type == "flag" else (bit,)
         if isinstance(value, str):
             if value not in self.spec.values:
-                raise ValueError(f"{self.name}: {value!r} is not one of {', '.join(self.spec.values)}")
+                raise ValueError(f"{self.name}: {shown(value)} is not one of {cut(', '.join(self.spec.values))}")
             number: float = self.spec.values[value]
         else:
-            number = (value - self.spec.offset) / self.spec.scale
+            try:
+                number = (value - self.spec.offset) / self.spec.scale
+            except OverflowError:
+                number = math.inf
         if not math.isfinite(number):
-            raise ValueError(f"{self.name}: {value!r} is no number")
+            raise ValueError(f"{self.name}: {shown(value)} is no number")
         if self.type == "f32":
             try:
                 data = struct.pack(">f", number)
             except OverflowError:
-                raise ValueError(f"{self.name}: {value!r} does not fit f32") from None
+                raise ValueError(f"{self.name}: {shown(value)} does not fit f32") from None
         elif self.type == "number":
             data = octets.printed(self.type, number, self.width or None, self.spec.decimals)
         else:
@@ -277,7 +281,7 @@ class Point:
             low, high = self.span
             if not low <= whole <= high:
                 kind = self.type if self.bit is None else f"{self.spec.bits} bits of a register"
-                raise ValueError(f"{self.name}: {value!r} does not fit {kind}")
+                raise ValueError(f"{self.name}: {shown(value)} does not fit {kind}")
             if self.bit is not None:
                 return (whole & self.mask,)
             if self.type == "digits":
@@ -291,7 +295,7 @@ class Point:
             meant = number * self.spec.scale + self.spec.offset
             least, most = self.spec.low, self.spec.high
             if (least is not None and meant < least - 1e-6) or (most is not None and meant > most + 1e-6):
-                raise ValueError(f"{self.name}: {value!r} is outside {least} to {most} {self.spec.unit}".rstrip())
+                raise ValueError(f"{self.name}: {shown(value)} is outside {least} to {most} {self.spec.unit}".rstrip())
         if self.table is Table.FIELD:
             return tuple(self._ordered(data) if self.type in octets.BINARY else data)
         data = self._ordered(data)

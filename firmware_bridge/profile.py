@@ -251,7 +251,12 @@ def load(path: Path) -> Profile:
 
 def parse(text: str, id: str, file: str) -> Profile:
     """The profile that a text is; `file` is where it stands, for what is said of it."""
-    spec = document.check(ProfileSpec, document.parse(text, file), file)
+    return made(document.parse(text, file), id, file)
+
+
+def made(data: dict[str, Any], id: str, file: str) -> Profile:
+    """The same of an unchecked document."""
+    spec = document.check(ProfileSpec, data, file)
     if problems := [*speech.problems(file, spec.protocol, spec.messages, spec.frame, spec.points)]:
         raise BadDocument(problems)
     profile = Profile(id, file, spec)

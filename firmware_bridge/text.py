@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from firmware_bridge.errors import Malformed
+from firmware_bridge.errors import Malformed, shown
 
 FIELD_LIMIT = 240
 """Octets of a field that reaches to what follows it: a line of any sign is shorter."""
@@ -134,6 +134,10 @@ class Envelope:
         return bytes(body), end + 1
 
 
+Match = tuple[dict[str, bytes], int]
+"""The fields of a frame, and where it ends."""
+
+
 @dataclass(frozen=True)
 class Template:
     """One frame: `source` as it is written in a profile, and its envelope where the protocol has one."""
@@ -156,6 +160,14 @@ class Template:
         body = sum(_longest(part) for part in self._parts)
         # Every octet of it may need its escape.
         return body if self.envelope is None else 2 * body + 2
+
+    @cached_property
+    def head(self) -> int | None:
+        """The octet with which every such frame begins; None where it may be any."""
+        if self.envelope is not None:
+            return self.envelope.head
+        first = next(part for part in self._parts if not isinstance(part, Bracket))
+        return first[0] if isinstance(first, bytes) else None
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
         """The frame with these fields. Malformed when one has another size than the template gives it."""
@@ -182,18 +194,24 @@ class Template:
                     out += SUMS[kind][1](bytes(out[leaves_out:]))
         return bytes(out) if self.envelope is None else self.envelope.seal(bytes(out))
 
-    def match(self, data: bytes, start: int = 0) -> tuple[dict[str, bytes], int] | None:
+    def match(self, data: bytes, start: int = 0) -> Match | None:
         """The fields of the whole frame that begins at `start`, and where it ends; None when there is none."""
+        found = self.look(data, start)
+        return found if isinstance(found, tuple) else None
+
+    def look(self, data: bytes, start: int = 0) -> Match | int | bytes | None:
+        """As `match`; and where there is none yet, what is lacking: so many octets in all, or these. None: for ever."""
         if self.envelope is None:
-            return self._match(data, start)
+            return self._look(data, start)
         opened = self.envelope.open(data, start)
         if opened is None:
-            return None
+            begun = data[start : start + 1] == bytes([self.envelope.head])
+            return bytes([self.envelope.tail]) if begun and data.find(self.envelope.tail, start + 1) < 0 else None
         body, end = opened
-        found = self._match(body, 0)
-        return (found[0], end) if found is not None and found[1] == len(body) else None
+        found = self._look(body, 0)
+        return (found[0], end) if isinstance(found, tuple) and found[1] == len(body) else None
 
-    def _match(self, data: bytes, start: int) -> tuple[dict[str, bytes], int] | None:
+    def _look(self, data: bytes, start: int) -> Match | int | bytes | None:
         at, opened, counted = start, start, 0
         fields: dict[str, bytes] = {}
         for n, part in enumerate(self._parts):
@@ -202,17 +220,20 @@ class Template:
                 case bytes():
                     end += len(part)
                     if data[at:end] != part:
-                        return None
+                        return end if end > len(data) and part.startswith(data[at:]) else None
                 case Field(name, size):
                     following = self._parts[n + 1] if n + 1 < len(self._parts) else None
                     if size is not None:
                         end += size
                     elif isinstance(following, bytes):
-                        end = data.find(following, at, at + FIELD_LIMIT + len(following))
+                        last = at + FIELD_LIMIT + len(following)
+                        end = data.find(following, at, last)
+                        if end < 0:
+                            return following if len(data) < last else None
                     else:
                         end = opened + counted
-                    if not at <= end <= len(data):
-                        return None
+                        if end < at:
+                            return None
                     fields[name] = data[at:end]
                 case Length(size, little):
                     end += size
@@ -224,10 +245,10 @@ class Template:
                         return None
                 case Sum(kind, leaves_out):
                     end += SUMS[kind][0]
-                    if data[at:end] != SUMS[kind][1](data[start + leaves_out : at]):
+                    if end <= len(data) and data[at:end] != SUMS[kind][1](data[start + leaves_out : at]):
                         return None
             if end > len(data):
-                return None
+                return end
             at = end
         return fields, at
 
@@ -255,7 +276,7 @@ def _parse(source: str) -> tuple[Part, ...]:
             continue
         token = _TOKEN.match(source, at)
         if token is None:
-            raise Malformed(f"{source[at:]!r}: say octets in hex, 'text', {{field:octets}}, <sum8>, <len8> or ( )")
+            raise Malformed(f"{shown(source[at:])}: say octets in hex, 'text', {{field:octets}}, <sum8>, <len8> or ( )")
         parts.append(_part(token))
         at = token.end()
     _check(parts)

@@ -9,7 +9,7 @@ genuine is its signatures' business, whoever the broker let publish it.
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -76,11 +76,16 @@ def load(path: Path) -> FleetFile:
             raise BadDocument([Problem(str(path), "fleet.list", named, "name the fleet.toml of this centre")])
         path = path.parent / named
         data = document.parse(document.read_text(path), str(path))
-    fleet = document.check(FleetFile, data, str(path))
+    return made(data, str(path))
+
+
+def made(data: dict[str, Any], file: str) -> FleetFile:
+    """The fleet of an unchecked document; `file` is what its Problems call it."""
+    fleet = document.check(FleetFile, data, file)
     problems = [
-        *(Problem(str(path), name, name, f"stands {n} times; a user of the broker has a name of its own")
+        *(Problem(file, name, name, f"stands {n} times; a user of the broker has a name of its own")
           for name, n in Counter(_names(fleet)).items() if n > 1),
-        *(Problem(str(path), f"operator[{o.name}].hub", o.hub,
+        *(Problem(file, f"operator[{o.name}].hub", o.hub,
                   f"no such hub; {document.meant(o.hub, [h.id for h in fleet.hub], 'hubs')}")
           for o in fleet.operator if o.hub not in {h.id for h in fleet.hub}),
     ]

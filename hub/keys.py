@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
-from controller import admission, envelope, trust, wire
+from controller import admission, envelope, strictjson, trust, wire
 from controller.envelope import ALGORITHM, Envelope
 from controller.wire import Message
 from firmware_bridge import document
@@ -45,7 +45,7 @@ def load_key(path: Path, root: bool = False) -> dict[str, str]:
     """The private key in `path`, an operator's or a root's, or BadDocument."""
     file = str(path)
     try:
-        data = wire.load_json(document.read_text(path).encode())
+        data = strictjson.load(document.read_text(path).encode(), wire.MAX_ORDER_BYTES)
     except Malformed as error:
         raise BadDocument([Problem(file, "file", str(error), "name a key made by `siren-hub key new`")]) from None
     problems = [
@@ -63,7 +63,7 @@ def load_key(path: Path, root: bool = False) -> dict[str, str]:
     if (data.get("use") == ROOT) != root:
         wanted = "a root key (`siren-hub key new --root`)" if root else "an operator's key; a root signs no order"
         raise BadDocument([Problem(file, "use", data.get("use"), f"name {wanted}")])
-    if data["kid"] != envelope.thumbprint(data["x"]):
+    if envelope.unb64(data["x"]) is None or data["kid"] != envelope.thumbprint(data["x"]):
         raise BadDocument([Problem(file, "kid", data["kid"], "not the thumbprint of x: the file was changed")])
     try:
         secret = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode(data["d"] + "="))

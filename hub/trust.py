@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller import admission, signers, wire
+from controller import admission, signers, strictjson, wire
 from controller.admission import Refused, SignedList
 from controller.signers import TrustList
 from firmware_bridge import document
@@ -192,7 +192,7 @@ def _read(path: Path) -> _Found:
 
 def _entries(path: Path) -> dict[str, Any]:
     try:
-        return wire.load_json(document.read_text(path).encode())
+        return strictjson.load(document.read_text(path).encode(), wire.MAX_ORDER_BYTES)
     except Malformed as error:
         raise BadDocument([Problem(str(path), "file", str(error), "name what `siren-hub key new` printed")]) from None
 

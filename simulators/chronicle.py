@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from bench import authority, office
 from bench.office import Order
-from controller import wire
+from controller import strictjson, wire
 from controller.config import Config, Drive
 from controller.event import Arrived, Ask, Clock, Confirmed, Trust
 from controller.wire import Action, Birth, Event, OrderBody, Receipt, State
@@ -149,14 +149,15 @@ def worth(data: bytes, wall_us: int) -> bool:
 
 def _id_of(data: bytes) -> str | None:
     try:
-        return str(wire.load_json(office.unb64(json.loads(data)["payload"]))["id"])
+        return str(strictjson.load(office.unb64(json.loads(data)["payload"]), wire.MAX_ORDER_BYTES)["id"])
     except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError):
         return None
 
 
 def _issued(data: bytes) -> int:
     try:
-        return wire.to_wall_us(wire.load_json(office.unb64(json.loads(data)["payload"]))["issued_at"])
+        body = strictjson.load(office.unb64(json.loads(data)["payload"]), wire.MAX_ORDER_BYTES)
+        return wire.to_wall_us(body["issued_at"])
     except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError):
         return 0
 

@@ -26,6 +26,10 @@ HIGHEST_M = 100.0
 """No water over a road is deeper: another number is in another unit, or over another zero."""
 HARDEST_MM_H = 1000.0
 """No rain was: the most measured in an hour is under 500 mm."""
+LATEST_S = 1e10
+"""Three centuries: seconds since 1970 are less."""
+HEAD_LIMIT = 80
+"""Characters of a head that are looked at."""
 
 _TIMES = ("time", "t", "datetime", "date_time", "timestamp", "date", "时间", "采集时间", "监测时间")
 _LEVELS = ("level", "water_level", "stage", "gage_height", "depth", "height", "水位", "水深", "积水深度")
@@ -124,9 +128,13 @@ class _Table:
         if len(lines) > ROWS_LIMIT:
             raise BadDocument([Problem(file, "rows", len(lines), f"{ROWS_LIMIT} at most; cut it into parts")])
         mark = max(",;\t", key=lines[0][1].count)
-        rows = zip((n for n, _ in lines), csv.reader((line for _, line in lines), delimiter=mark), strict=True)
-        self._head([cell.strip() for cell in next(rows)[1]], lines[0][0])
-        for n, row in rows:
+        try:
+            rows = [*zip((n for n, _ in lines), csv.reader((line for _, line in lines), delimiter=mark), strict=True)]
+        except (ValueError, csv.Error) as error:
+            remedy = "a cell reaches over its line; close or take out the quotation mark"
+            raise BadDocument([Problem(file, "rows", str(error), remedy)]) from None
+        self._head([cell.strip() for cell in rows[0][1]], lines[0][0])
+        for n, row in rows[1:]:
             try:
                 self._row([cell.strip() for cell in row])
             except _Bad as bad:
@@ -188,7 +196,10 @@ class _Table:
         """Seconds (or what the head says), 16:05 or 16:05:30, or a date with a time."""
         assert self._seconds is not None
         if re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", cell):
-            return round(float(cell) * self._seconds * S)
+            seconds = float(cell) * self._seconds
+            if abs(seconds) > LATEST_S:
+                raise _Bad(cell, "no time of this storm; look at the unit of the column")
+            return round(seconds * S)
         if found := re.fullmatch(r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?", cell):
             hour, minute, second = (int(part or 0) for part in found.groups())
             return (hour * 3600 + minute * 60 + second) * S
@@ -240,7 +251,7 @@ def _number(cell: str, what: str) -> float:
 
 def _split(head: str) -> tuple[str, str]:
     """`level_cm`, `Level (cm)`, `水位[cm]` -> name and unit; no unit is empty."""
-    text = head.lower().strip()
+    text = head[:HEAD_LIMIT].lower().strip()
     if found := re.fullmatch(r"(.*?)\s*[\[(（](.+?)[\])）]", text):
         return found[1].strip().replace(" ", "_"), found[2].strip()
     if text.endswith("_mm_h"):
