@@ -157,6 +157,7 @@ class Lookout:
         apart = self.plain.disagree(spot.disagree_cm)
         why = f"{apart} is more than {spot.disagree_cm:g} cm from others" if apart else ""
         self._doubt(now_us, self._apart, why, round(spot.disagree_s * S))
+        self._chattering = {a.id for a in self.alarms.values() if a.chatters(now_us)}
 
     def samples(self, now_us: int) -> dict[str, list[tuple[float, float]]]:
         """The last minutes of all gauges: the evidence of what is done."""
@@ -192,7 +193,6 @@ class Lookout:
             if raised and alarm.chatters(now_us) and turn.alarm not in self._chattering:
                 self.out.append(Notice("alarm-chattering", self._spot.id, f"{turn.alarm} was raised"
                                        f" {alarm.raises(now_us)} times in an hour", urgent=True))
-        self._chattering = {a.id for a in self.alarms.values() if a.chatters(now_us)}
 
 
 def _colour(alarm: str) -> Colour:
