@@ -14,6 +14,7 @@ from controller.ctl import (
     blackbox,
     bus,
     door,
+    flood_export,
     growl,
     leave_safe_min,
     order,
@@ -37,7 +38,8 @@ COMMANDS = {
     "leave-safe-min": leave_safe_min,
 }
 """Each asks the gateway one question and shows its answers."""
-TOOLS = {"probe": probe, "record": record, "blackbox": blackbox, "replay": replay}
+TOOLS = {"probe": probe, "record": record, "blackbox": blackbox, "replay": replay,
+         "flood-export": flood_export}
 """For adding a device, and for looking into what happened: these do more than ask."""
 
 
