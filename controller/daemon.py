@@ -15,6 +15,7 @@ import ctypes
 import datetime
 import gc
 import logging
+import secrets
 import signal
 import sys
 import uuid
@@ -68,7 +69,8 @@ class Daemon:
         if opened.why:
             log.error("journal", why=opened.why, aside=str(opened.aside or ""))
         records = self._journal.load()
-        made = Origin(config, trusted, uuid.uuid4().hex[:16], program_version(), opened.lost, crashes.safe_min)
+        made = Origin(config, trusted, uuid.uuid4().hex[:16], program_version(), opened.lost, crashes.safe_min,
+                      secrets.token_hex(32))
         try:
             self._gateway = made.gateway(records)
         except BadDocument:

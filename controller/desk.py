@@ -46,6 +46,7 @@ def status(client: int, now_us: int, config: Config, clock: Clock | None, sessio
         "wall": wire.to_text(clock.wall_us) if clock else None,
         "clock": clock.trust if clock else "unknown",
         "modes": session.modes,
+        "nonce": session.nonce,
         "online": session.online,
         "outbox": session.outbox,
         "trust_version": session.trust_version,

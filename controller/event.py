@@ -172,6 +172,13 @@ class Trusted:
     trust: TrustList
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The nonce that an order may bear while the gateway lacks the time; None: it has the time."""
+
+    nonce: str | None
+
+
 # Journal.
 
 

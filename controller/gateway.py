@@ -33,6 +33,7 @@ from controller.event import (
     Gone,
     Lock,
     Notice,
+    Offered,
     Poisonous,
     Progress,
     Publish,
@@ -107,11 +108,11 @@ class Gateway:
     """One gateway. `records` is what its journal holds; `session` names this run of the process.
 
     `file` is the trust list that gateway.toml names; BadDocument when neither it nor one in `records` may rule.
-    `forgot`: it had a journal, which is lost. `safe_min`: why it is to begin in SAFE-MIN.
+    `forgot`: it had a journal, which is lost. `safe_min`: why it is to begin in SAFE-MIN. `chance`: for its nonces.
     """
 
     def __init__(self, config: Config, file: File, records: Sequence[Record], session: str, version: str,
-                 forgot: bool = False, safe_min: str = "") -> None:
+                 forgot: bool = False, safe_min: str = "", chance: str = "") -> None:
         spec = config.spec
         self.succession = Succession(spec.gateway.deployment, spec.trust.pinned, file, records)
         trust = self.succession.ruling.list
@@ -129,7 +130,7 @@ class Gateway:
             self.sirens[s.id] = Siren(s, config.profile_of(Drive.of(s.drive).device), off, others)
         targets = [Target(s.id, config.area_of(s), s.layer, s.growl_s) for s in spec.siren]
         self.orders = Orders(config.id, spec.gateway.deployment, targets, config.signals, trust,
-                             spec.local.technicians, session, bool(safe_min))
+                             spec.local.technicians, session, bool(safe_min), chance)
         self.session = Session(_birth(config, trust, session, version))
         self.safe_min = SafeMin(safe_min, self.sirens, spec.local.technicians | spec.local.commanders)
         self.lockout = Lockout(self.sirens, spec.local.technicians, spec.local.commanders)
@@ -277,7 +278,8 @@ class Gateway:
                     self._recorders.pop(client, None)
                     tell(self.orders, what)
                 # To the session.
-                case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Degraded() | Beat()) as what:
+                case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Beat() | Offered() | Degraded()
+                      ) as what:
                     tell(self.session, what)
                     if isinstance(what, Degraded) and what.mode != CLOCK_ASSUMED:
                         name = what.mode.lower() + ("" if what.on else "-ended")

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller import trust
-from controller.event import Arrived, Record
+from controller.event import Arrived, Offered, Record
+from controller.nonce import Nonces
 from controller.trust import Reason, Rejected, Unverified
 from controller.wire import Action, Mode, Stage
-from firmware_bridge.machine import MS, S
+from firmware_bridge.machine import MS, S, earliest
 
 CHECKS = 8
 """Signatures verified in one WINDOW: 1.5 ms of a PC, about 10 ms of a small Pi."""
@@ -57,7 +58,7 @@ class Refusal:
 def untimely(order: Unverified, wall_us: int | None, error_us: int) -> Reason | None:
     """Whether the clock forbids the order; `wall_us` is None when it is not to be believed.
 
-    A stop needs no believable clock: it ends only what was issued before it.
+    A stop needs no believable clock: it ends only what was issued before it. What is to begin at once may have a nonce.
     """
     body = order.body
     start_us = order.not_before_us if order.start_us is None else order.start_us
@@ -68,7 +69,8 @@ def untimely(order: Unverified, wall_us: int | None, error_us: int) -> Reason | 
     if order.expires_us - order.issued_us > AHEAD_US:
         return Reason.TOO_LONG
     if wall_us is None:
-        return None if body.action is Action.STOP else Reason.NO_TIME
+        timeless = body.action is Action.STOP or (body.nonce is not None and order.start_us is None)
+        return None if timeless else Reason.NO_TIME
     if wall_us - error_us > order.expires_us:
         return Reason.EXPIRED
     if order.issued_us > wall_us + error_us + FUTURE_US:
@@ -78,11 +80,21 @@ def untimely(order: Unverified, wall_us: int | None, error_us: int) -> Reason | 
     return None
 
 
-class Intake:
-    """Two queues and a budget of signatures. Its owner knows what is known, and asks it between the two checks."""
+def _nonce(order: Unverified) -> str | None:
+    """What its freshness hangs on; a stop is done whatever it bears."""
+    return None if order.body.action is Action.STOP else order.body.nonce
 
-    def __init__(self, deployment: str) -> None:
+
+class Intake:
+    """Two queues, a budget of signatures, and the nonces that were shown.
+
+    Its owner knows what is known, and asks it between the two checks.
+    """
+
+    def __init__(self, deployment: str, chance: str = "") -> None:
         self._deployment = deployment
+        self._nonces = Nonces(chance)
+        self._offered: str | None = None
         self._stops: deque[Waiting] = deque()
         self._orders: deque[Waiting] = deque()
         self._checked = 0
@@ -93,7 +105,7 @@ class Intake:
 
     @property
     def deadline(self) -> int | None:
-        return self._window_us + WINDOW_US if self._stops or self._orders else None
+        return earliest(self._nonces.deadline, self._window_us + WINDOW_US if self._stops or self._orders else None)
 
     def read(self, event: Arrived) -> Unverified | Refusal:
         """What came, if it can be an order for this deployment at all."""
@@ -107,11 +119,14 @@ class Intake:
             return Refusal(Reason.WRONG_DEPLOYMENT, order.body.id, f"for {order.body.deployment}")
         return order
 
-    def put(self, order: Unverified, client: int | None, wall_us: int | None, error_us: int) -> Refusal | None:
+    def put(self, now_us: int, order: Unverified, client: int | None, wall_us: int | None,
+            error_us: int) -> Refusal | None:
         """Let it wait for its signatures, or say why it need not."""
         reason = untimely(order, wall_us, error_us)
         if reason is not None:
             return Refusal(reason, order.body.id, f"{order.body.not_before} to {order.body.expires_at}")
+        if (nonce := _nonce(order)) is not None and not self._nonces.good(now_us, nonce):
+            return Refusal(Reason.STALE_NONCE, order.body.id, nonce)
         queue = self._stops if order.body.action is Action.STOP else self._orders
         if len(queue) >= QUEUE_LIMIT:
             return Refusal(Reason.BUSY, order.body.id, f"{len(queue)} wait", answer=False)
@@ -127,6 +142,19 @@ class Intake:
             while queue and self._checked + len(queue[0][0].kids) <= limit:
                 self._checked += len(queue[0][0].kids)
                 yield queue.popleft()
+
+    def use(self, now_us: int, order: Unverified) -> None:
+        """It is believed: its nonce is used up. Rejected when another order was faster, or its time is over."""
+        if (nonce := _nonce(order)) is not None and not self._nonces.use(now_us, nonce):
+            raise Rejected(Reason.STALE_NONCE, order.body.id, nonce)
+
+    def offer(self, now_us: int, timeless: bool) -> list[Offered]:
+        """The nonce to be shown, where it is another one than before; `timeless`: the gateway lacks the time."""
+        self._nonces.want(now_us, timeless)
+        if self._nonces.shown == self._offered:
+            return []
+        self._offered = self._nonces.shown
+        return [Offered(self._offered)]
 
     def answered(self, order: str) -> bool:
         """Whether an order of this id was refused and told so lately."""

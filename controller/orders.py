@@ -26,6 +26,7 @@ from controller.event import (
     Full,
     Gone,
     Notice,
+    Offered,
     Poisonous,
     Progress,
     Publish,
@@ -59,18 +60,19 @@ STOP_PATIENCE_US = 90 * S
 """A siren that is not off by then will not be: a motor runs down in 60 s."""
 
 OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Full | Poisonous | Woken
-OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish
+OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish | Offered
 
 
 class Orders:
-    """The machine. `boot` tells this run of the gateway from all others; `technicians` maps unix user to person."""
+    """The machine. `boot` tells this run of the gateway from all others; `technicians` maps unix user to person;
+    `chance` is what nobody can guess, for nonces."""
 
     def __init__(self, gateway: str, deployment: str, sirens: list[Target], signals: Signals, trust: TrustList,
-                 technicians: Mapping[str, str], boot: str, safe_min: bool = False) -> None:
+                 technicians: Mapping[str, str], boot: str, safe_min: bool = False, chance: str = "") -> None:
         self.trust = trust
         self._gateway = gateway
         self._site = Site(gateway, sirens, signals, technicians, boot)
-        self._intake = Intake(deployment)
+        self._intake = Intake(deployment, chance)
         self._ledger = Ledger()
         self._wall = Wall()
         self._born_us: int | None = None
@@ -134,6 +136,7 @@ class Orders:
         for order, whose in self._intake.take(now_us):
             self._check(order, whose)
         self._due()
+        self._out += self._intake.offer(now_us, self._regime.timeless)
         assert (deadline := self.deadline) is None or deadline > now_us, (deadline, now_us, event)
         return self._out
 
@@ -147,7 +150,7 @@ class Orders:
         if isinstance(read, Unverified):
             if self._known(read, event.client):
                 return
-            refusal = self._intake.put(read, event.client, self._wall.believed_us, self._wall.error_us)
+            refusal = self._intake.put(self._now_us, read, event.client, self._wall.believed_us, self._wall.error_us)
         else:
             refusal = read
         if refusal is not None:
@@ -187,10 +190,13 @@ class Orders:
             return
         try:
             signed = trust_list.check(order, self.trust, self._wall.believed_us)
+            self._intake.use(self._now_us, order)
         except Rejected as rejected:
             self._refuse(Refusal(rejected.reason, rejected.order, rejected.detail), client)
             return
-        accept = self._site.accept(order, signed, client is not None, self._wall.text, self._wall.us)
+        # Without a clock of our own the signers' is the only one there is.
+        wall_us = order.issued_us if self._wall.believed_us is None else self._wall.us
+        accept = self._site.accept(order, signed, client is not None, self._wall.text, wall_us)
         reason = self._site.unfit(accept) or self._regime.refuses(accept)
         urgent = accept.action is Action.STOP or accept.mode is Mode.LIVE
         if order.body.trust_version > self.trust.version:
@@ -257,7 +263,7 @@ class Orders:
 
     def _go_without_disk(self, entry: Entry) -> None:
         self._out += self._regime.journal(False, "no answer from the journal")
-        if self._regime.goes_unwritten(entry.accept, self._wall.us):
+        if self._regime.goes_unwritten(entry.accept, self._wall.believed_us):
             self._go(entry)
             return
         for part in entry.parts.values():

@@ -31,9 +31,12 @@ class Origin:
     version: str
     forgot: bool = False
     safe_min: str = ""
+    chance: str = ""
+    """Who reads it can tell this run's nonces beforehand; without two persons' keys that is of no use."""
 
     def gateway(self, records: Sequence[Record]) -> Gateway:
-        return Gateway(self.config, self.trust, records, self.session, self.version, self.forgot, self.safe_min)
+        return Gateway(self.config, self.trust, records, self.session, self.version, self.forgot, self.safe_min,
+                       self.chance)
 
 
 def told(origin: Origin, profiles: Mapping[str, str]) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def told(origin: Origin, profiles: Mapping[str, str]) -> dict[str, Any]:
         "version": origin.version,
         "forgot": origin.forgot,
         "safe_min": origin.safe_min,
+        "chance": origin.chance,
     }
 
 
@@ -69,6 +73,6 @@ def read(data: Mapping[str, Any]) -> Origin:
         if missing:
             raise Malformed(f"no profile {', '.join(sorted(missing))}")
         return Origin(Config(Path(file), spec, profiles, signals), trust, str(data["session"]), str(data["version"]),
-                      bool(data["forgot"]), str(data["safe_min"]))
+                      bool(data["forgot"]), str(data["safe_min"]), str(data["chance"]))
     except (BadDocument, Refused, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"no origin of a gateway: {type(error).__name__}: {error}") from None

@@ -1,8 +1,9 @@
 """The regime: what orders a gateway carries out, given what it lacks itself (docs/modes.md).
 
-NO-TIME: what is signed cannot be told from what is old, so nothing of it sounds; that is judged where instants are
-(`intake.py`). NO-JOURNAL: only what is live and young. A journal that was lost: nothing that was issued before, for
-nobody remembers whether it was carried out. SAFE-MIN: only what is live. A stop is carried out under every regime.
+NO-TIME: what is signed cannot be told from what is old, so nothing of it sounds unless it bears a nonce of ours; that
+is judged where instants are (`intake.py`). NO-JOURNAL: only what is live and young. A journal that was lost: nothing
+that was issued before, for nobody remembers whether it was carried out. SAFE-MIN: only what is live. A stop is carried
+out under every regime.
 
 It refuses to know why the disk, the clock or the past is missing.
 """
@@ -30,6 +31,11 @@ class Regime:
         self._floor_us: int | None = None
         self._modes: set[str] = set()
 
+    @property
+    def timeless(self) -> bool:
+        """NO-TIME."""
+        return NO_TIME in self._modes
+
     def journal(self, works: bool, why: str = "") -> list[Degraded]:
         """The disk took a record, or did not."""
         return self._mode(NO_JOURNAL, not works, why)
@@ -52,9 +58,9 @@ class Regime:
         return Reason.NO_JOURNAL if self._floor_us is not None and accept.due_us < self._floor_us else None
 
     @staticmethod
-    def goes_unwritten(accept: Accept, wall_us: int) -> bool:
-        """Whether it is carried out although the disk does not have it."""
-        return accept.mode is Mode.LIVE and wall_us - accept.due_us <= UNWRITTEN_AGE_US
+    def goes_unwritten(accept: Accept, wall_us: int | None) -> bool:
+        """Whether it is carried out although the disk does not have it. Without a clock its nonce has shown its age."""
+        return accept.mode is Mode.LIVE and (wall_us is None or wall_us - accept.due_us <= UNWRITTEN_AGE_US)
 
     def _mode(self, mode: str, on: bool, why: str) -> list[Degraded]:
         if (mode in self._modes) == on:

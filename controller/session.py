@@ -29,6 +29,7 @@ from controller.event import (
     Degraded,
     Durable,
     Notice,
+    Offered,
     Publish,
     Record,
     Say,
@@ -45,7 +46,7 @@ from firmware_bridge.machine import MS, S, Woken, earliest
 BEAT_US = 30 * S
 """Status and health: the hub calls a gateway silent after three."""
 MODES_GAP_US = 1 * S
-"""They are told sooner when the modes change, but at most once a second."""
+"""They are told sooner when the modes or the nonce change, but at most once a second."""
 DISK_PATIENCE_US = 2 * S
 """A line goes out without the disk's word after this: a card that hangs must not silence a fault (HONEST: 30 s)."""
 REWRITE_US = 10 * S
@@ -80,7 +81,7 @@ TABLE = {(Phase.OFFLINE, BrokerUp): Phase.ONLINE, (Phase.ONLINE, BrokerUp): Phas
          (Phase.ONLINE, BrokerDown): Phase.OFFLINE, (Phase.OFFLINE, BrokerDown): Phase.OFFLINE}
 
 SessionEvent = (BrokerUp | BrokerDown | Confirmed | Durable | AppendFailed | Say | SayAgain | Notice | Changed
-                | Degraded | Clock | Beat | Arrived | Head | Trusted | Woken)
+                | Degraded | Offered | Clock | Beat | Arrived | Head | Trusted | Woken)
 SessionEffect = Append | Publish
 
 
@@ -113,7 +114,9 @@ class Session:
         self._buses: dict[str, dict[str, float | int | str]] = {}
         self._head: Head | None = None
         self._told_us = 0
-        self._told_modes: tuple[str, ...] = ()
+        self._told: tuple[tuple[str, ...], str | None] = ((), None)
+        self.nonce: str | None = None
+        """What an order may bear while the gateway lacks the time."""
 
     # From outside.
 
@@ -125,7 +128,7 @@ class Session:
 
     @property
     def _beat_us(self) -> int:
-        return BEAT_US if self.modes == self._told_modes else MODES_GAP_US
+        return BEAT_US if (self.modes, self.nonce) == self._told else MODES_GAP_US
 
     @property
     def online(self) -> bool:
@@ -217,6 +220,8 @@ class Session:
                 self._modes.add((mode, subject))
             case Degraded(mode, False, _, subject):
                 self._modes.discard((mode, subject))
+            case Offered(nonce):
+                self.nonce = nonce
             case Clock(wall_us, _, _):
                 self._wall_minus_now_us = wall_us - now_us
             case Head():
@@ -354,7 +359,7 @@ class Session:
 
     def _tell_status(self, out: list[SessionEffect]) -> None:
         """Status and health, which beat together."""
-        self._told_us, self._told_modes = self._now_us, self.modes
+        self._told_us, self._told = self._now_us, (self.modes, self.nonce)
         out.append(Publish(f"{self._root}/status", self._status("online").encode(), retain=True))
         health = Health(gateway=self._birth.gateway, at=self._instant(), outbox=len(self._outbox),
                         modes=self.modes, buses=self._buses)
@@ -364,7 +369,7 @@ class Session:
         journal = None if self._head is None else JournalHead(n=self._head.n, hash=self._head.hash.hex())
         return Status(gateway=self._birth.gateway, session=self._birth.session, state=state, at=self._instant(),
                       modes=tuple(m for m in self.modes if m != NO_HUB), last_seq=self._outbox.last_seq,
-                      journal=journal)
+                      nonce=self.nonce if state == "online" else None, journal=journal)
 
     def _tell_state(self, new: Changed, since_us: int, out: list[SessionEffect]) -> None:
         state = State(id=new.id, at=self._instant(since_us), state=new.state, why=new.why, mode=new.mode,

@@ -75,6 +75,8 @@ class Reason(StrEnum):
     """A stop ends what was issued before it; something that was issued later goes on. Sign a new stop."""
     NO_TIME = "no-time"
     """The gateway's clock is not to be believed, so it cannot know whether the order is fresh."""
+    STALE_NONCE = "stale-nonce"
+    """It bears a nonce that this gateway has not shown in the last minutes, or that another order has used."""
     NO_JOURNAL = "no-journal"
     """The disk did not take the order; only live ones sound without."""
     STALE_TRUST = "stale-trust"

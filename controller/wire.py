@@ -32,6 +32,7 @@ FullArea = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){4}$")]
 Seq = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """A number of a gateway's sequence. Any JSON reader keeps it exact."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Instant = Annotated[
     str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]
 
@@ -128,7 +129,8 @@ class OrderBody(Message):
     trust_version: Annotated[int, Field(ge=0)]
     stops: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     """For a stop: only activations of this order; None: whatever sounds there."""
-    nonce: str | None = None
+    nonce: Nonce | None = None
+    """The gateway's own, where it cannot tell by a clock that the order is fresh; for that gateway alone, and once."""
     reason: Annotated[str, Field(max_length=200)] | None = None
     """Why it is given, in the issuer's words: for those who read the journal. Nothing is decided by it."""
 
@@ -249,6 +251,8 @@ class Status(Message):
     """Named degraded modes (docs/modes.md): NO-JOURNAL, NO-TIME, NO-FEEDBACK, SAFE-MIN, CLOCK-ASSUMED ..."""
     last_seq: Seq = 0
     """The newest `seq` given out: the hub knows what it has not seen."""
+    nonce: Nonce | None = None
+    """While it lacks the time (NO-TIME): what an order for it must bear to be known as fresh."""
     journal: JournalHead | None = None
     """So that nobody can shorten or rewrite the journal afterwards unseen."""
 

@@ -189,7 +189,8 @@ class World:
     def _start(self, config: Config, disk: Disk, clock: Timepiece,
                published: list[tuple[int, Publish]] | None = None) -> None:
         session = f"{config.id}-{self.now_us}"
-        gateway = Gateway(config, self.trust, disk.read(), session, "world", safe_min=self.safe_min)
+        gateway = Gateway(config, self.trust, disk.read(), session, "world", safe_min=self.safe_min,
+                          chance=session)
         station = self.stations[config.id] = Station(config, gateway, disk, clock, published or [])
         self.lives[config.id].append((self.now_us, None))
         for bus in config.spec.bus:

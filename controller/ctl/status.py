@@ -33,6 +33,9 @@ def show(answer: dict[str, Any]) -> None:
     print(f"网关 Gateway  {answer['gateway']}  区域 area {answer['area']}")
     print(f"时间 Clock    {answer['wall']}  ({answer['clock']})   中心 hub {hub}   待发 outbox {answer['outbox']}")
     print(f"降级 Modes    {modes}   信任名单 trust list {answer['trust_version']}")
+    if answer.get("nonce"):
+        print(f"随机数 Nonce  {answer['nonce']}  签入命令可证其新鲜，5 分钟内一次有效"
+              " / an order for this gateway that bears it is known as fresh, once, within 5 min")
     print("线路 Lines")
     for id, bus in answer["buses"].items():
         units = "  ".join(f"{n}:{u['standing']} {u['turnaround_ms']:g} ms" for n, u in bus["units"].items())

@@ -68,8 +68,8 @@ def taken(intake: Intake, now_us: int) -> list[str]:
 def test_eight_signatures_a_window_and_half_of_them_for_stops_while_orders_wait() -> None:
     intake, desk = Intake("demo"), Desk(SIGNALS)
     for _ in range(9):
-        assert intake.put(trust.peek(desk.stop(NOW).data), None, NOW, 0) is None
-        assert intake.put(trust.peek(desk.drill(NOW).data), None, NOW, 0) is None
+        assert intake.put(0, trust.peek(desk.stop(NOW).data), None, NOW, 0) is None
+        assert intake.put(0, trust.peek(desk.drill(NOW).data), None, NOW, 0) is None
     assert taken(intake, S) == ["stop"] * 4 + ["sound"] * 4
     assert intake.deadline == S + 10 * MS
     assert taken(intake, S + 10 * MS - 1) == []
@@ -78,14 +78,14 @@ def test_eight_signatures_a_window_and_half_of_them_for_stops_while_orders_wait(
     assert taken(intake, S + 20 * MS) == ["stop", "sound"]
     assert intake.deadline is None
     for _ in range(9):
-        intake.put(trust.peek(desk.stop(NOW).data), None, NOW, 0)
+        intake.put(0, trust.peek(desk.stop(NOW).data), None, NOW, 0)
     assert taken(intake, 2 * S) == ["stop"] * 8
 
 
 def test_an_order_of_two_signatures_takes_two_of_them() -> None:
     intake, desk = Intake("demo"), Desk(SIGNALS)
     for order in (desk.order(NOW, LI, mode="drill"), *(desk.live(NOW) for _ in range(4))):
-        intake.put(trust.peek(order.data), None, NOW, 0)
+        intake.put(0, trust.peek(order.data), None, NOW, 0)
     assert len(taken(intake, S)) == 4
     assert len(taken(intake, 2 * S)) == 1
 
@@ -93,13 +93,13 @@ def test_an_order_of_two_signatures_takes_two_of_them() -> None:
 def test_so_many_wait_and_the_rest_is_told_to_come_again() -> None:
     intake = Intake("demo")
     one = trust.peek(Desk(SIGNALS).drill(NOW).data)
-    said = [intake.put(one, None, NOW, 0) for _ in range(257)]
+    said = [intake.put(0, one, None, NOW, 0) for _ in range(257)]
     assert said[:256] == [None] * 256
     last = said[256]
     assert last is not None
     assert (last.reason, last.answer) == (Reason.BUSY, False)
     # Stops have a queue of their own.
-    assert intake.put(trust.peek(Desk(SIGNALS).stop(NOW).data), None, NOW, 0) is None
+    assert intake.put(0, trust.peek(Desk(SIGNALS).stop(NOW).data), None, NOW, 0) is None
 
 
 def test_answers_are_counted_and_come_back_one_a_second() -> None:

@@ -102,6 +102,10 @@ def no_time(g: Ground) -> None:
     g.send(g.desk.live(g.now), 0.5)
 
 
+def stale_nonce(g: Ground) -> None:
+    g.send(g.desk.live(g.now, nonce="0" * 32))
+
+
 def no_journal(g: Ground) -> None:
     g.station.disk_us = 0
     g.send(g.desk.drill(g.now), 8)
@@ -163,6 +167,7 @@ PROVOKED: dict[Reason, Callable[[Ground], object]] = {
     Reason.STOPPED: stopped,
     Reason.ISSUED_LATER: issued_later,
     Reason.NO_TIME: no_time,
+    Reason.STALE_NONCE: stale_nonce,
     Reason.NO_JOURNAL: no_journal,
     Reason.STALE_TRUST: sends(lambda g: g.desk.drill(g.now, trust_version=VERSION + 1)),
     Reason.NOT_PERMITTED: not_permitted,

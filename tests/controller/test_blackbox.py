@@ -135,7 +135,7 @@ def test_a_day_with_an_order_a_stop_and_a_torn_line_lives_again(fly: Fly, tmp_pa
 
 def test_from_its_start_with_what_its_journal_held(tmp_path: Path) -> None:
     records = [Record("accept", {"order": "a" * 32, "n": n}) for n in range(100)]
-    made = Origin(CONFIG, TRUST, "run-1", "test", True, "three crashes")
+    made = Origin(CONFIG, TRUST, "run-1", "test", True, "three crashes", "chance")
     gateway = made.gateway(records)
     box = Blackbox(tmp_path, 2**26, 0, origin.told(made, PROFILES), records, lambda: snapshot.take(gateway), print)
     for n in range(1, 50):
@@ -147,7 +147,7 @@ def test_from_its_start_with_what_its_journal_held(tmp_path: Path) -> None:
     assert again.config.spec == CONFIG.spec
     assert again.config.signals.signals == CONFIG.signals.signals
     assert again.config.signals.programmes == CONFIG.signals.programmes
-    assert (again.trust, again.forgot, again.safe_min) == (TRUST, True, "three crashes")
+    assert (again.trust, again.forgot, again.safe_min, again.chance) == (TRUST, True, "three crashes", "chance")
     steps = list(lived(tmp_path))
     assert len(steps) == 49
     assert all(s.same for s in steps)

@@ -101,7 +101,8 @@ class Desk:
 
     def __post_init__(self) -> None:
         targets = [Target(s, HERE, self.layers.get(s, Layer.SURFACE)) for s in self.sirens]
-        self.orders = Orders("gw-1", "demo", targets, SIGNALS, TRUST, self.technicians, self.boot)
+        self.orders = Orders("gw-1", "demo", targets, SIGNALS, TRUST, self.technicians, self.boot,
+                             chance=f"chance of {self.boot}")
         self.orders.restore(self.records)
         self.born = self.now
         self.first: list[Any] = []
