@@ -46,6 +46,8 @@ class Wish:
     sirens: tuple[str, ...] = ()
     stops: str | None = None
     reason: str | None = None
+    nonce: str | None = None
+    """That of a gateway which lacks the time."""
 
 
 def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
@@ -70,6 +72,8 @@ def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
         problem("--at", wish.at, f"is past: {wire.to_text(start_us)}; say a later instant, or leave it out for now")
     if start_us is not None and start_us - wall_us > AHEAD_US - AFTER_US:
         problem("--at", wish.at, "more than 60 days ahead; gateways do not keep an order for so long")
+    if wish.at is not None and wish.nonce is not None:
+        problem("--nonce", wish.nonce, "its gateway has no clock to start by; leave out --at")
     if problems:
         raise BadDocument(problems)
     sound = None
@@ -83,7 +87,7 @@ def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
             not_before=wire.to_text(not_before_us), expires_at=wire.to_text(expires_us), area=wish.area,
             layer=wish.layer, sirens=wish.sirens or None, action=wish.action, mode=wish.mode, sound=sound,
             sequence=wall_us // 1000, trust_version=config.trusted.version, stops=wish.stops,
-            reason=wish.reason,
+            reason=wish.reason, nonce=wish.nonce,
         )
     except ValidationError as error:
         raise BadDocument(
@@ -93,7 +97,7 @@ def draft(wish: Wish, config: Config, id: str, wall_us: int) -> OrderBody:
 
 
 _OPTIONS = {"area": "--area", "sirens": "--siren", "stops": "--order", "layer": "--layer", "mode": "--mode",
-            "reason": "--reason"}
+            "reason": "--reason", "nonce": "--nonce"}
 
 
 def _window(wish: Wish, wall_us: int, start_us: int | None) -> tuple[int, int]:

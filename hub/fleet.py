@@ -125,6 +125,7 @@ class Fleet:
             "gateways": [
                 {"id": g.id, "presence": g.presence.value, "area": g.birth.area if g.birth else None,
                  "version": g.birth.version if g.birth else None, "modes": list(g.modes),
+                 "nonce": g.status.nonce if g.status else None,
                  "outbox": g.health.outbox if g.health else None, "missing": self.missing(g.id),
                  "clone": list(g.identity.pair or ()),
                  "journal": g.head.model_dump() if g.head else None}

@@ -54,6 +54,9 @@ def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", co
                             help="实战或演练 / the real thing, or a drill")
         parser.add_argument("--at", required=parser is programme, metavar="WHEN",
                             help="10:00, 10:00:30, +90 (秒 seconds), 2026-09-18T10:00；省略为立即 / left out: now")
+    for parser in (sound, quiet):
+        parser.add_argument("--nonce", metavar="HEX",
+                            help="无可信时间的网关所显示 / what a gateway in NO-TIME shows, for it alone")
     for parser in (stop, short):
         parser.add_argument("--order", metavar="ID", help="只停此命令 / only what this order sounds")
     for parser in (sound, programme, quiet, stop, short, send):
@@ -149,14 +152,14 @@ def _wish(args: argparse.Namespace) -> Wish:
     match args.kind:
         case "quiet-test":
             return Wish(Action.QUIET_TEST, Mode.SILENT, args.area, layer=layer, sirens=sirens,
-                        reason=args.reason)
+                        reason=args.reason, nonce=args.nonce)
         case "stop":
             # Whether its signers may stop what is live is judged by what sounds; the mode says what it is for.
             return Wish(Action.STOP, Mode.LIVE, args.area, layer=layer, sirens=sirens, stops=args.order,
                         reason=args.reason)
         case _:
             return Wish(Action.SOUND, Mode(args.mode), args.area, args.signal, args.at, layer, sirens,
-                        reason=args.reason)
+                        reason=args.reason, nonce=getattr(args, "nonce", None))
 
 
 def _check_targets(client: Client, body: OrderBody) -> None:

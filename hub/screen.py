@@ -191,7 +191,9 @@ def roster(fleet: Fleet) -> list[str]:
         g = fleet.gateways[id]
         missing = fleet.missing(id)
         clone = f"克隆 CLONE {' '.join(g.identity.pair)}" if g.identity.pair else ""
-        more = [clone, " ".join(g.modes), f"缺号 missing {missing}" if missing else "", g.birth.area if g.birth else ""]
+        nonce = f"随机数 nonce {g.status.nonce}" if g.status and g.status.nonce else ""
+        holes = f"缺号 missing {missing}" if missing else ""
+        more = [clone, " ".join(g.modes), nonce, holes, g.birth.area if g.birth else ""]
         out.append(f"  {pad(id, 20)}{pad(PRESENCES[g.presence.value], 16)}{' '.join(m for m in more if m)}")
     out.append("警报器 Sirens")
     for s in fleet.sirens():

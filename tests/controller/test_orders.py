@@ -22,6 +22,7 @@ from controller.event import (
     Durable,
     Gone,
     Notice,
+    Offered,
     Progress,
     Publish,
     QuietTest,
@@ -376,10 +377,10 @@ def test_without_a_believable_clock_only_stops() -> None:
     desk = Desk(clock=False)
     out = desk.arrives(live(1))
     assert refused(out) == "no-time"
-    assert desk.tick(0, level=Trust.UNTRUSTED) == [Degraded("NO-TIME", True, "the clock is not to be believed")]
+    assert desk.tick(0, level=Trust.UNTRUSTED)[0] == Degraded("NO-TIME", True, "the clock is not to be believed")
     assert refused(desk.arrives(drill(2))) == "no-time"
     assert said(desk.arrives(stop()))[0] == ("", Stage.RECEIVED, "")
-    assert desk.tick(0, level=Trust.ASSUMED) == [Degraded("NO-TIME", False)]
+    assert desk.tick(0, level=Trust.ASSUMED) == [Degraded("NO-TIME", False), Offered(None)]
     assert len(of(Activate, desk.written(desk.arrives(live(3))))) == 2
 
 

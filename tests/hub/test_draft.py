@@ -1,5 +1,6 @@
 """From what an operator says to the document that is signed."""
 
+import json
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -68,11 +69,18 @@ def test_everything_wrong_is_told_at_once() -> None:
     (Wish(Action.QUIET_TEST, Mode.SILENT, "41", sirens=("S 1",)), "--siren"),
     (Wish(Action.QUIET_TEST, Mode.SILENT, "41/abc"), "--area"),
     (Wish(Action.SOUND, Mode.DRILL, "41", "air-raid", "+9999999"), "--at"),
+    (Wish(Action.SOUND, Mode.LIVE, "41", "air-raid", nonce="8F0C"), "--nonce"),
+    (Wish(Action.SOUND, Mode.LIVE, "41", "air-raid", "+60", nonce="0" * 32), "--nonce"),
 ])
 def test_a_wish_that_makes_no_order_names_its_option(wish: Wish, option: str) -> None:
     with pytest.raises(BadDocument) as caught:
         draft(wish, CONFIG, ID, WALL)
     assert [p.key for p in caught.value.problems] == [option]
+
+
+def test_a_nonce_is_signed_with_it() -> None:
+    body = draft(Wish(Action.SOUND, Mode.LIVE, "41", "air-raid", nonce="12" * 16), CONFIG, ID, WALL)
+    assert json.loads(body.encode())["nonce"] == "12" * 16
 
 
 def test_it_carries_what_the_name_means_here() -> None:
