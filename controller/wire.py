@@ -6,7 +6,6 @@ It refuses to know who may order what (`trust.py`) and what an order does (`orde
 """
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,7 +21,8 @@ MAX_ORDER_BYTES = 16 * 1024
 """An order with four signatures and 64 named sirens is under 6 KiB."""
 MAX_SIRENS = 256
 
-Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+CODE = r"^[a-z0-9][a-z0-9-]{0,31}$"
+Code = Annotated[str, Field(pattern=CODE)]
 """Identifiers of gateways, devices and sirens."""
 # [0-9] and not \d, which takes the digits of every script.
 Area = Annotated[str, Field(pattern=r"^[0-9]{1,3}(/[0-9]{1,3}){0,4}$")]
@@ -425,7 +425,3 @@ def validate(model: type[ModelT], value: dict[str, Any]) -> ModelT:
             where = ".".join(str(p) for p in first["loc"]) or "message"
             raise Malformed(f"{where}: {first['msg']}") from None
         raise Malformed(str(error)) from None
-
-
-def is_code(text: str) -> bool:
-    return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is not None

@@ -4,6 +4,7 @@ Times are integer microseconds: `*_us` monotonic, `wall_us` since 1970 UTC by th
 It refuses to know what a message means: that is fleet's and dispatch's.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,7 +111,7 @@ def told(topic: str, payload: bytes, retained: bool, wall_us: int) -> Told:
             model = State
         case _:
             gateway, leaf, subject, model = "", "", "", None
-    if model is None or not topic.startswith(f"{wire.ROOT}/s/") or not wire.is_code(gateway):
+    if model is None or not topic.startswith(f"{wire.ROOT}/s/") or not re.fullmatch(wire.CODE, gateway):
         raise Malformed(f"{topic!r} is no topic of a gateway")
     if not payload:
         return Told(gateway, leaf, None, retained, wall_us)
