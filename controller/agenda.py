@@ -167,7 +167,6 @@ class Agenda:
         offset_us = allowance.exhausted_us(new.phases, left_us)
         assert new.start_us is not None
         new.cut_us = None if offset_us is None else new.start_us + offset_us
-        new.frozen = True
         self.run = new
         return "" if offset_us is None else f"{round(left_us / S)} s are left of the day's {ALLOWED_MIN} min"
 

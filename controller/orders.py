@@ -41,7 +41,7 @@ from controller.intake import Intake, Refusal
 from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
 from controller.pulse import Pulse
 from controller.regime import ONLY_LIVE, Regime
-from controller.restart import GoesOn, Over, Waits, fate
+from controller.restart import GoesOn, Over, fate
 from controller.signal import Signals
 from controller.signers import TrustList
 from controller.site import Declined, Site, Target
@@ -131,8 +131,6 @@ class Orders:
                 self._resume()
             case Poisonous(_, why, str(id)) if self._ledger.get(id) is None:
                 self._refuse(Refusal(Reason.CRASHED, id, why), None)
-            case Poisonous() | Woken():
-                pass
         for order, whose in self._intake.take(now_us):
             self._check(order, whose)
         self._due()
@@ -398,8 +396,6 @@ class Orders:
                     self._answer(entry, part.siren, Stage.TROUBLE, "cut by restart, goes on")
             case Over(stage, reason):
                 self._end(entry, part.siren, stage, reason)
-            case Waits():
-                pass
 
     # Time.
 

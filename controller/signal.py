@@ -54,6 +54,14 @@ class Signal(Document):
     cells: Annotated[tuple[Cell, ...], Field(min_length=1, max_length=64)]
     repeats: Annotated[int, Field(ge=1, le=100)]
     source: str
+    ends: Literal["air-raid", "disaster", "flood"] | None = None
+    """Of an all-clear: what it is the end of, where that is not an air raid. It ranks with that."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Signal":
+        if self.ends is not None and self.family != "all-clear":
+            raise ValueError("`ends` belongs to the family all-clear, and to no other")
+        return self
 
     @property
     def length_s(self) -> float:
@@ -138,7 +146,8 @@ class Signals:
         Names and sources are left out, so that a better translation does not refuse an order.
         """
         def pattern(signal: Signal) -> object:
-            return [[[c.on_s, c.off_s, c.tone] for c in signal.cells], signal.repeats, signal.family]
+            ends = [signal.ends] if signal.ends else []
+            return [[[c.on_s, c.off_s, c.tone] for c in signal.cells], signal.repeats, signal.family, *ends]
 
         if name in self.signals:
             meaning: object = pattern(self.signals[name])
@@ -147,9 +156,9 @@ class Signals:
         return hashlib.sha256(json.dumps(meaning, separators=(",", ":")).encode()).hexdigest()[:32]
 
     def families(self, name: str) -> frozenset[Family]:
-        if name in self.signals:
-            return frozenset({self.signals[name].family})
-        return frozenset(self.signals[i.signal].family for i in self.programmes[name].items)
+        """What the signals of this name are for; an all-clear counts with what it ends."""
+        ids = [name] if name in self.signals else [item.signal for item in self.programmes[name].items]
+        return frozenset(self.signals[id].ends or self.signals[id].family for id in ids)
 
     def timeline(self, name: str) -> Timeline:
         """The signal or programme of this name, flattened. KeyError when there is none."""

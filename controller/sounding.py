@@ -35,7 +35,6 @@ class Sounding:
     def __init__(self, order: Activate, output: OutputSpec, section: SirenSection, proofs: Collection[Stage]) -> None:
         self.order = order
         self.start_us: int | None = None
-        self.frozen = False
         self.next = 0
         """The phase that is handed over next."""
         self.first_edge_us: int | None = None
@@ -59,8 +58,6 @@ class Sounding:
 
         A clock that is not trusted moves no start that a trusted one has placed.
         """
-        if self.frozen:
-            return
         if self.order.start_wall_us is None:
             self.start_us = now_us if self.start_us is None else self.start_us
             return

@@ -283,3 +283,14 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, old: str, new: str, word:
         loaded(tmp_path, TEXT.replace(old, new, 1))
     assert word in str(caught.value)
     assert "one.toml" in str(caught.value)
+
+
+def test_an_all_clear_counts_with_what_it_ends() -> None:
+    signals = SIGNALS
+    assert signals.families("all-clear") == {"all-clear"}
+    assert signals.families("disaster-clear-zhejiang") == {"disaster"}
+    plain = signals.signals["disaster-clear-zhejiang"]
+    other = signal.Signals({"x": plain, "y": plain.model_copy(update={"ends": None})}, {})
+    assert other.digest("x") != other.digest("y"), "what it ends is part of what it means"
+    with pytest.raises(ValueError, match="belongs to the family all-clear"):
+        signal.Signal.model_validate(plain.model_dump() | {"family": "test"})
