@@ -96,7 +96,7 @@ def intake() -> Feed:
         found = door.read(Arrived("siren/1/o/41/order", data))
         if not isinstance(found, Unverified):
             return found
-        refused = door.put(found, None, WALL_US, 0)
+        refused = door.put(0, found, None, WALL_US, 0)
         list(door.take(S * len(data)))
         return refused or trust.check(found, known, WALL_US)
 

@@ -199,6 +199,9 @@ class Ledger:
         self.alive_wall_us: int | None = None
         """The last instant of which the journal tells: how long a restart took is counted from it."""
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, order: str) -> Entry | None:
         return self._entries.get(order)
 
