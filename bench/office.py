@@ -15,10 +15,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller import admission, envelope, wire
+from controller import admission, config, envelope, targets, wire
 from controller.admission import SignedList
+from controller.config import Config
 from controller.signal import Signals
-from controller.wire import OrderBody
+from controller.site import Target
+from controller.wire import Action, OrderBody
 from firmware_bridge.machine import S
 from hub import keys
 
@@ -89,6 +91,20 @@ def trusted() -> SignedList:
     return admission.admit(listed(), None, DEPLOYMENT)
 
 
+def prepared(body: OrderBody, *gateways: Config) -> OrderBody:
+    """The same order with the list of these gateways' sirens, as the hub makes it of what they told of themselves."""
+    if body.action is Action.STOP:
+        return body
+    meant = {g.id: targets.meant(body, [Target(s.id, g.area_of(s), s.layer) for s in g.spec.siren]) for g in gateways}
+    return body.model_copy(update={"prepared": {id: targets.digest(id, own) for id, own in meant.items() if own}})
+
+
+@cache
+def demo() -> tuple[Config, ...]:
+    """The demo's gateways."""
+    return tuple(config.load(path) for path in sorted(DEMO.glob("gateway*.toml")))
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What was signed by whom, as it goes over the wire."""
@@ -124,14 +140,16 @@ def dump(value: object) -> bytes:
 class Desk:
     """Where orders are written: every one gets an id of its own, and is issued at the instant it is told."""
 
-    def __init__(self, signals: Signals, prefix: str = "0ff1ce") -> None:
+    def __init__(self, signals: Signals, prefix: str = "0ff1ce", gateways: Sequence[Config] | None = None) -> None:
+        """`gateways`: those that it orders for; the demo's unless told otherwise."""
         self._signals = signals
+        self._gateways = demo() if gateways is None else gateways
         self._prefix = prefix
         self._n = 0
 
     def order(self, wall_us: int, *signers: Key, sound: str | None = "demo-air-raid", in_s: float | None = None,
               life_s: float = 240, digest: str | None = None, **changes: Any) -> Order:
-        """Issued now; begins at once or `in_s` seconds from now. A member that is given as None is left out."""
+        """Issued now; begins at once or in `in_s` seconds. What is given as None is left out."""
         self._n += 1
         plain: dict[str, Any] = {
             "v": 1, "id": self._prefix + f"{self._n:0{32 - len(self._prefix)}x}", "deployment": DEPLOYMENT,
@@ -144,6 +162,8 @@ class Desk:
             if in_s is not None:
                 plain["sound"]["start_at"] = wire.to_text(wall_us + round(in_s * S))
         body = wire.validate(OrderBody, {k: v for k, v in (plain | changes).items() if v is not None})
+        if "prepared" not in changes:
+            body = prepared(body, *self._gateways)
         return Order(body, dump(enveloped(body.encode(), signers)))
 
     def live(self, wall_us: int, **changes: Any) -> Order:

@@ -20,10 +20,10 @@ from typing import Any, TextIO
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bench import measure
+from bench import measure, office
 from bench.site import ROOT, Site
+from controller import config, wire
 from controller import signal as signals
-from controller import wire
 from controller.wire import Action, Mode, OrderBody, Receipt, Sound
 from firmware_bridge.machine import S
 from hub import keys
@@ -49,6 +49,7 @@ class Rig:
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="bench", protocol=paho.MQTTv311)
         self._port = measure.free_port()
         self._key = keys.load_key(DEMO / "keys" / "operator-1.jwk")
+        self._config = config.load(self.gateway, [f"trust.list={DEMO / 'trust.json'}"])
         self._digest = signals.load([bench / "signals.toml"]).digest(SIGNAL)
         self._nice = nice
         self._sequence = 0
@@ -122,6 +123,7 @@ class Rig:
             not_before=wire.to_text(wall_us - S), expires_at=wire.to_text((start_us or wall_us) + WINDOW_US),
             area="41/01", sirens=(siren,), action=Action.SOUND, mode=Mode.DRILL, sound=sound,
             sequence=self._sequence, trust_version=1)
+        body = office.prepared(body, self._config)
         return body.id, keys.sign(body, [self._key])
 
     def publish(self, order: bytes) -> int:

@@ -195,13 +195,10 @@ class Orders:
         # Without a clock of our own the signers' is the only one there is.
         wall_us = order.issued_us if self._wall.believed_us is None else self._wall.us
         accept = self._site.accept(order, signed, client is not None, self._wall.text, wall_us)
-        reason = self._site.unfit(accept) or self._regime.refuses(accept)
+        reason, told = self._site.judge(order.body, accept, self.trust.version)
+        self._out += told
+        reason = reason or self._regime.refuses(accept)
         urgent = accept.action is Action.STOP or accept.mode is Mode.LIVE
-        if order.body.trust_version > self.trust.version:
-            self._out.append(Notice("trust-behind", str(order.body.trust_version), f"here {self.trust.version}"))
-            if not urgent:
-                # A warning is worth more than the freshest list; a drill is not.
-                reason = Reason.STALE_TRUST
         # A stop is done even when it cannot be remembered by its id: doing it twice is doing it once.
         if accept.action is not Action.STOP and not self._ledger.make_room(urgent, self._wall.us):
             self._refuse(Refusal(Reason.BUSY, accept.order, "too many orders are known"), client)

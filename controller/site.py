@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.event import Activate, Ask, QuietTest, Rank
+from controller import targets
+from controller.event import Activate, Ask, Notice, QuietTest, Rank
 from controller.ledger import Accept
 from controller.signal import ACTIVATION_MARGIN_S, PROGRAMME_LIMIT_S, Family, Phase, Segment, Signals, Timeline
 from controller.trust import Reason, Signed, Unverified
@@ -88,8 +89,26 @@ class Site:
             stops=body.stops, stops_live=signed.may(Action.STOP, Mode.LIVE) is None, raw=order.raw,
         )
 
-    def unfit(self, accept: Accept) -> Reason | None:
-        """Why an order that is believed cannot be done here at all."""
+    def judge(self, body: OrderBody, accept: Accept, trust_version: int) -> tuple[Reason | None, list[Notice]]:
+        """Why an order that is believed is not to be done here at all; and what is to be told of it in any case."""
+        told: list[Notice] = []
+        reason = self._unknown(accept)
+        # A warning or a stop is worth more than fresh lists, of sirens or of persons; a drill is not.
+        urgent = accept.action is Action.STOP or accept.mode is Mode.LIVE
+        if difference := targets.difference(body, self._gateway, self._sirens.values()):
+            told.append(Notice("targets-mismatch", body.id, difference, urgent=True))
+        if reason is None and not urgent and targets.unprepared(body):
+            reason = Reason.NOT_PREPARED
+        elif reason is None and not urgent and difference:
+            reason = Reason.TARGETS_MISMATCH
+        if body.trust_version > trust_version:
+            told.append(Notice("trust-behind", str(body.trust_version), f"here {trust_version}"))
+            if not urgent:
+                reason = Reason.STALE_TRUST
+        return reason or (None if accept.sirens else Reason.NO_TARGET), told
+
+    def _unknown(self, accept: Accept) -> Reason | None:
+        """What of its signal is not as it was where it was signed."""
         if accept.sound is not None:
             if accept.sound not in self._signals:
                 return Reason.UNKNOWN_SIGNAL
@@ -97,7 +116,7 @@ class Site:
                 return Reason.SIGNAL_MISMATCH
             if self._signals.timeline(accept.sound).end_us > PROGRAMME_LIMIT_S * S:
                 return Reason.TOO_LONG
-        return None if accept.sirens else Reason.NO_TARGET
+        return None
 
     def timeline(self, accept: Accept) -> Timeline | None:
         """What to sound; None when its name means something else by now (a restart with other signals)."""

@@ -18,7 +18,7 @@ from firmware_bridge.errors import Malformed
 ROOT = "siren/1"
 """Product and major version. A breaking change of this file is `siren/2`."""
 MAX_ORDER_BYTES = 16 * 1024
-"""An order with four signatures and 64 named sirens is under 6 KiB."""
+"""An order with four signatures and 64 named sirens is under 6 KiB; one prepared for a county's gateways too."""
 MAX_SIRENS = 256
 
 CODE = r"^[a-z0-9][a-z0-9-]{0,31}$"
@@ -33,6 +33,8 @@ Seq = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """A number of a gateway's sequence. Any JSON reader keeps it exact."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+TargetsDigest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$")]
+"""Eight octets in base64url, in their one spelling (`targets.py`)."""
 Instant = Annotated[
     str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]
 
@@ -120,6 +122,9 @@ class OrderBody(Message):
     layer: Layer | None = None
     sirens: Annotated[tuple[Code, ...], Field(max_length=MAX_SIRENS)] | None = None
     """Only these, of those in the area; None: all."""
+    prepared: dict[Code, TargetsDigest] | None = None
+    """The sirens that were shown to those who signed it: a digest for each gateway that has some. None: nobody was
+    shown any; it means whatever there is in the area."""
     action: Action
     mode: Mode
     sound: Sound | None = None

@@ -9,7 +9,7 @@ It refuses to know private keys, MQTT and the screen.
 
 from collections.abc import Mapping
 
-from controller import admission, trust, wire
+from controller import admission, targets, trust, wire
 from controller.signal import PROGRAMME_LIMIT_S, Signals
 from controller.trust import Reason, Rejected
 from controller.wire import Action, Birth, OrderBody, Receipt, Status
@@ -112,6 +112,8 @@ class Centre:
                 raise Rejected(Reason.EXPIRED, body.id, f"at {body.expires_at}")
             if body.action is not Action.STOP:
                 trust.check(unverified, self.roster.listed.list, wall_us)
+            if targets.unprepared(body):
+                raise Rejected(Reason.NOT_PREPARED, body.id, "draft it by `siren-hub order`")
             if not self._room(body):
                 raise Rejected(Reason.BUSY, body.id, f"{len(self._orders)} orders in flight")
         except Rejected as rejected:

@@ -21,7 +21,7 @@ from controller import wire
 from controller.admission import SignedList
 from controller.wire import Action, OrderBody
 from firmware_bridge.errors import BadDocument, Problem
-from hub import draft, keys, report
+from hub import draft, keys, prepared, report
 from hub.config import Config
 from hub.dispatch import Dispatch, State
 from hub.draft import Wish
@@ -108,7 +108,13 @@ class Client:
         return self._shell.centre.fleet
 
     def draft(self, wish: Wish) -> OrderBody:
-        """The order of this wish, made now; BadDocument tells everything that is wrong with it."""
+        """The order of this wish, made now for the sirens that are known; BadDocument tells all that is wrong with it.
+        """
+        body = self.plain(wish)
+        return prepared.prepare(body, self.fleet.meant(body))
+
+    def plain(self, wish: Wish) -> OrderBody:
+        """The same by its area alone, before anything is known of the fleet."""
         body = draft.draft(wish, self.config, uuid.uuid4().hex, self._shell.wall_us())
         # The broker may have brought a newer list than the file of hub.toml.
         return body.model_copy(update={"trust_version": self._shell.centre.roster.listed.version})

@@ -8,6 +8,7 @@ It refuses to know of orders in flight (`dispatch.py`) and of the screen.
 from collections import deque
 from dataclasses import dataclass
 
+from controller import targets
 from controller.wire import DeviceCard, Event, OrderBody, SirenCard
 from firmware_bridge.machine import Woken, earliest
 from hub.event import Broker, Note, Publish, Told
@@ -107,14 +108,25 @@ class Fleet:
     def devices(self) -> list[Shown]:
         return [self._shown(g, card) for g in self._sorted() if g.birth for card in g.birth.devices]
 
-    def targets(self, order: OrderBody) -> dict[str, tuple[str, ...]]:
+    def meant(self, order: OrderBody) -> dict[str, tuple[SirenCard, ...]]:
         """The sirens an order is for, by gateway; those of lost gateways too, for they are ordered as well."""
         found = {
-            g.id: tuple(c.id for c in g.birth.sirens if order.targets(c.id, c.area, c.layer))
+            g.id: tuple(c for c in g.birth.sirens if order.targets(c.id, c.area, c.layer))
             for g in self._sorted()
             if g.birth and g.birth.deployment == self.deployment
         }
         return {gateway: sirens for gateway, sirens in found.items() if sirens}
+
+    def targets(self, order: OrderBody) -> dict[str, tuple[str, ...]]:
+        """The same by their names alone."""
+        return {gateway: tuple(c.id for c in sirens) for gateway, sirens in self.meant(order).items()}
+
+    def differences(self, order: OrderBody) -> dict[str, str]:
+        """Gateways that, by what is known here, are not as the order was prepared for, and how."""
+        found = {g.id: targets.difference(order, g.id, g.birth.sirens) for g in self._sorted()
+                 if g.birth and g.birth.deployment == self.deployment}
+        unknown = {id: "in its list; not known here" for id in order.prepared or () if id not in found}
+        return {id: how for id, how in sorted({**found, **unknown}.items()) if how}
 
     def as_json(self) -> dict[str, object]:
         def shown(one: Shown) -> dict[str, object]:

@@ -86,7 +86,11 @@ def sign_list(payload: bytes, keys: list[dict[str, str]]) -> bytes:
 
 
 def cosign(order: bytes, keys: list[dict[str, str]]) -> bytes:
-    """An order that others have signed, with the signatures of `keys` added. Malformed when it is none."""
+    """An order that others have drafted or signed, with the signatures of `keys` added. Malformed when it is none."""
+    members = strictjson.load(order, wire.MAX_ORDER_BYTES)
+    payload = envelope.unb64(members.get("payload"))
+    if payload is not None and members.get("signatures") == []:
+        return _dump(_sign(payload, keys))
     try:
         return _cosigned(trust.peek(order).envelope, keys)
     except trust.Rejected as rejected:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from controller.signal import Signals
+from controller.trust import Reason
 from controller.wire import Action, Layer, Mode, OrderBody, SirenCard
 from hub.dispatch import Dispatch
 from hub.event import Note
 from hub.fleet import Fleet
+from hub.prepared import Prepared
 from hub.track import Ending, SirenResult
 
 MODES = {Mode.LIVE: "实战 LIVE", Mode.DRILL: "演练 drill", Mode.SILENT: "静默 silent"}
@@ -28,8 +30,13 @@ GATEWAYS = {"waiting": "待应答 waiting", "answered": "已应答 answered"}
 PRESENCES = {"online": "在线 online", "silent": "失声 silent", "offline": "离线 offline", "lost": "断线 lost",
              "unknown": "未知 unknown"}
 NOTES = {"clone": "克隆 clone", "clone-gone": "克隆消失 clone-gone", "journal-shorter": "日志 journal-shorter",
-         "journal-altered": "日志 journal-altered"}
+         "journal-altered": "日志 journal-altered", "targets-mismatch": "目标不符 targets-mismatch"}
 """What somebody has to act upon who reads one of the two languages only."""
+LACKING = {Reason.TOO_FEW_PERSONS: "人数或职务不足 more persons, or a commander",
+           Reason.WRONG_AREA: "管辖区域不够 somebody who may order for so wide an area",
+           Reason.WRONG_ACTION: "无此操作权限 somebody who may order this",
+           Reason.WRONG_MODE: "无此模式权限 somebody who may order it live"}
+"""Whose signature an order waits for."""
 _GREEN, _RED, _YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 BAR = 20
 
@@ -73,8 +80,40 @@ def plan(order: OrderBody, signals: Signals, fleet: Fleet) -> list[str]:
         if order.sound and digest != order.sound.digest:
             what = "没有此信号 has no such signal" if digest is None else "信号定义不同 means another pattern by it"
             out.append(f"    ! {gateway} {what}: {order.sound.name}")
+    for gateway, how in fleet.differences(order).items():
+        then = "仍将鸣响 sounds all the same" if order.mode is Mode.LIVE else "将拒绝 will be refused there"
+        out.append(f"    ! {gateway} 与拟制时不符，{then}: {how}")
+    if order.prepared is None and order.action is Action.SOUND and targets:
+        out.append("    ! 目标过多，未附清单，按区域鸣响 no list is signed: it sounds whatever is in the area")
     count = sum(len(s) for s in targets.values())
     out.append(f"  共 in all {count} 台警报器 sirens, {len(targets)} 个网关 gateways")
+    return out
+
+
+def window(order: OrderBody) -> str:
+    return f"可启动 may begin {order.not_before} .. {order.expires_at}"
+
+
+def sheet(prepared: Prepared, signals: Signals) -> list[str]:
+    """What an order's file says, with nothing known of the fleet: just what a signature of it is for."""
+    order = prepared.body
+    out = [f"命令 Order  {title(order, signals)}", f"  编号 id {order.id}   {window(order)}"]
+    if order.reason:
+        out.append(f"  理由 reason  {order.reason}")
+    known = signals.digest(order.sound.name) if order.sound and order.sound.name in signals else None
+    if order.sound and known != order.sound.digest:
+        what = "没有此信号 is not known here" if known is None else "信号定义不同 means another pattern here"
+        out.append(f"    ! {order.sound.name} {what}")
+    for gateway, sirens in prepared.file.sirens.items():
+        for place in sorted({s.area for s in sirens}):
+            named = " ".join(s.id if s.layer is Layer.SURFACE else f"{s.id}({LAYERS[s.layer]})"
+                             for s in sirens if s.area == place)
+            out.append(f"  {pad(gateway, 20)}{pad(place, 20)}{named}")
+    count = sum(len(s) for s in prepared.file.sirens.values())
+    if order.prepared is None:
+        out.append("  未附清单，对区域内所有警报器 no list: it is for whatever is in the area")
+    else:
+        out.append(f"  共 in all {count} 台警报器 sirens, {len(prepared.file.sirens)} 个网关 gateways")
     return out
 
 

@@ -21,7 +21,7 @@ from controller.admission import Refused, SignedList
 from controller.signers import TrustList
 from firmware_bridge import document
 from firmware_bridge.errors import BadDocument, Malformed, Problem
-from hub import keys, listing
+from hub import file, keys, listing
 from hub.client import Client, Unreachable
 from hub.client import Refused as NotTaken
 from hub.config import Config
@@ -84,7 +84,7 @@ def _draft(args: argparse.Namespace) -> int:
             raise BadDocument([Problem(COMMAND, "--deployment", args.deployment, "only of the first list; drop it")])
         before = _read(args.before).data
     made = listing.draft(before, wall_us, [_entries(path) for path in args.add], args.remove, args.root, args.threshold)
-    _write(args.out, listing.text(made).encode(), new=True)
+    file.write(args.out, listing.text(made).encode(), new=True)
     print(f"{args.out}: 版本 version {made['version']}, {len(made['keys'])} keys; 编辑后签名 edit it, then:"
           f" {COMMAND} trust sign {args.out} --key ROOT --out FILE")
     return 0
@@ -97,7 +97,7 @@ def _sign(args: argparse.Namespace) -> int:
         raise BadDocument([Problem(COMMAND, "--out", None, "name the file of the signed list; a draft is kept")])
     own = [keys.load_key(path, root=True) for path in args.key]
     raw = keys.sign_list(listing.payload(found.data), own) if signed is None else keys.cosign_list(signed, own)
-    _write(args.out or args.file, raw + b"\n", new=False)
+    file.write(args.out or args.file, raw + b"\n", new=False)
     print(listing.page(trust, admission.peek(raw).kids, time.time_ns() // 1000))
     strangers = [k["person"] for k in own if k["kid"] not in trust.roots.by_name]
     if strangers:
@@ -195,16 +195,3 @@ def _entries(path: Path) -> dict[str, Any]:
         return strictjson.load(document.read_text(path).encode(), wire.MAX_ORDER_BYTES)
     except Malformed as error:
         raise BadDocument([Problem(str(path), "file", str(error), "name what `siren-hub key new` printed")]) from None
-
-
-def _write(path: Path, data: bytes, new: bool) -> None:
-    """Whole or not at all; a draft overwrites nothing."""
-    beside = path.with_name(path.name + ".new")
-    try:
-        if new and path.exists():
-            raise FileExistsError(17, "is there already")
-        beside.write_bytes(data)
-        beside.replace(path)
-    except OSError as error:
-        remedy = "name a new file in a folder there is"
-        raise BadDocument([Problem(str(path), "--out", error.strerror, remedy)]) from None

@@ -79,7 +79,7 @@ class Life:
         self._plan, configs = hamlet.build(scenario.place)
         self._configs = configs
         self._chronicle = Chronicle(configs, watch)
-        self._desk = Desk(hamlet.signals(), f"{scenario.seed & 0xFFFFFF:06x}")
+        self._desk = Desk(hamlet.signals(), f"{scenario.seed & 0xFFFFFF:06x}", configs)
         self._sent: list[Order] = []
         self._open: dict[int, Callable[[], None]] = {}
         """How each thing that is wrong now ends, by its step."""

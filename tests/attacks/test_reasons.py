@@ -16,8 +16,8 @@ from firmware_bridge.machine import S
 from tests.attacks.ground import ANY_TOPIC, Ground
 
 PAGE = Path(__file__).parents[2] / "docs" / "reasons.md"
-EVENTS = {"order-refused", "local-refused", "order-withdrawn", "trust-behind", "event-refused"}
-NAMED_BY_THE_EVENT = {Reason.STALE_TRUST, Reason.KEY_WITHDRAWN, Reason.CRASHED}
+EVENTS = {"targets-mismatch", "order-refused", "local-refused", "order-withdrawn", "trust-behind", "event-refused"}
+NAMED_BY_THE_EVENT = {Reason.STALE_TRUST, Reason.KEY_WITHDRAWN, Reason.CRASHED, Reason.TARGETS_MISMATCH}
 """Told by an event of their own, which need not bear the code."""
 
 
@@ -162,6 +162,8 @@ PROVOKED: dict[Reason, Callable[[Ground], object]] = {
     Reason.UNKNOWN_SIGNAL: lambda g: g.send(with_body(g.desk.live(g.now), sound={"name": "none", "digest": "0" * 32})),
     Reason.SIGNAL_MISMATCH: sends(lambda g: g.desk.live(g.now, digest="0" * 32)),
     Reason.NO_TARGET: sends(lambda g: g.desk.live(g.now, area="41/01/05")),
+    Reason.NOT_PREPARED: sends(lambda g: g.desk.drill(g.now, prepared=None)),
+    Reason.TARGETS_MISMATCH: sends(lambda g: g.desk.drill(g.now, prepared={})),
     Reason.OUTRANKED: outranked,
     Reason.DAILY_LIMIT: daily_limit,
     Reason.STOPPED: stopped,

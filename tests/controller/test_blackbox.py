@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.office import prepared
 from controller import admission, blackbox, config, origin, relive, segment, snapshot, wire
 from controller.admission import SignedList
 from controller.blackbox import Blackbox
@@ -87,6 +88,7 @@ class Flight:
             v=1, id=f"{now:032x}", deployment="demo", issuer="test", issued_at=wire.to_text(now),
             not_before=wire.to_text(now), expires_at=wire.to_text(now + 240 * S), area="41", action=action,
             mode=Mode.DRILL, sound=sound, sequence=now, trust_version=TRUST.version)
+        body = prepared(body, CONFIG)
         self.world.order(keys.sign(body, [KEY]), wire.order_topic("41", action is Action.STOP))
 
 

@@ -7,12 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.site import Target
+from controller.wire import Action, Mode
+from hub import config as hub_config
+from hub import prepared
+from hub.draft import Wish, draft
 from simulators import promises
 from simulators.city import ROOT, City
 from simulators.promises import Sounding
@@ -165,8 +171,16 @@ def test_what_is_not_allowed_is_refused_with_its_reason(
 
 def test_a_signed_order_on_a_stick_is_carried_out_once(city: City, tmp_path: Path) -> None:
     file, before = tmp_path / "order.json", len(soundings(city))
-    signed = run("hub", "order", "sound", "--signal", "short-once", "--area", "41/01/03", "--mode", "drill",
-                 "--out", str(file), *city.hub_arguments)
+    # Drafted where there was a broker, for the sirens that this gateway told of itself.
+    gateway = next(c for c in city.configs if c.id == OTHERS)
+    wish = Wish(Action.SOUND, Mode.DRILL, "41/01/03", "short-once")
+    plain = draft(wish, hub_config.load(city.demo / "hub.toml"), "d" * 32, time.time_ns() // 1000)
+    sirens = {OTHERS: [Target(one.id, gateway.area_of(one), one.layer) for one in gateway.spec.siren]}
+    file.write_text(prepared.text(prepared.draft(prepared.prepare(plain, sirens), sirens)))
+    unsigned = ctl(city, OTHERS, "--json", "order", str(file))
+    assert (unsigned.returncode, answers(unsigned)[-1]["reason"]) == (1, "malformed")
+    key = str(city.demo / "keys/operator-1.jwk")
+    signed = run("hub", "order", "sign", str(file), "--key", key, *city.hub_arguments)
     assert signed.returncode == 0, signed.stderr
     done = ctl(city, OTHERS, "--json", "order", str(file))
     assert done.returncode == 0, done.stdout + done.stderr

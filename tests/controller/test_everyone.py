@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.office import prepared
 from controller import admission, config, wire
 from controller.config import Config
 from controller.wire import Action, Mode, OrderBody, Sound
@@ -98,6 +99,7 @@ class One:
             v=1, id=f"{next(self._ids):032x}", deployment="demo", issuer="test", issued_at=wire.to_text(now),
             not_before=wire.to_text(now), expires_at=wire.to_text(now + 240 * S), area="41", action=action,
             mode=Mode.DRILL, sound=sound, sequence=next(self._ids), trust_version=TRUST.version, **more)
+        body = prepared(body, self.config)
         self.world.order(keys.sign(body, [KEY]), wire.order_topic("41", action is Action.STOP))
         return body.id
 

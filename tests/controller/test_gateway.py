@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.office import prepared
 from controller import admission, config, wire
 from controller.event import Ask, Clock, Publish, Trust
 from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage
@@ -46,6 +47,7 @@ class City:
             v=1, id=f"{next(self._ids):032x}", deployment="demo", issuer="test", issued_at=wire.to_text(now),
             not_before=wire.to_text(now), expires_at=wire.to_text(now + round(life_s * S)), area=area, action=action,
             mode=mode, sound=sound, sequence=next(self._ids), trust_version=TRUST.version, **more)
+        body = prepared(body, *CONFIGS)
         sirens = tuple(i for i, (c, s) in SIRENS.items() if body.targets(i, c.area_of(s), s.layer))
         self.orders.append(Ordered(body, sirens))
         data = keys.sign(body, [KEYS[name] for name in signers])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.office import prepared
 from controller import admission, config, wire
 from controller.ctl import growl
 from controller.event import Ask
@@ -166,6 +167,7 @@ class Place:
             not_before=wire.to_text(now), expires_at=wire.to_text(now + 240 * S), area="41", action=Action.SOUND,
             mode=mode, sound=Sound(name=name, digest=self.config.signals.digest(name)), sequence=next(self._ids),
             trust_version=TRUST.version)
+        body = prepared(body, self.config)
         self.orders.append(Ordered(body, ("s-1",)))
         signers = ("operator-1", "commander") if mode is Mode.LIVE else ("operator-1",)
         self.world.order(keys.sign(body, [KEYS[name] for name in signers]), wire.order_topic("41", False))

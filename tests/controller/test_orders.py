@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller import admission, ledger, pulse, signal, wire
+from controller import admission, ledger, pulse, signal, targets, wire
 from controller.event import (
     Activate,
     Append,
@@ -48,13 +48,15 @@ LI, WANG, ZHANG = (
 TRUST = admission.load(ROOT / "configs/demo/trust.json", None, "demo").list
 SIGNALS = signal.load([ROOT / f"configs/signals/{n}.toml" for n in ("national", "provinces", "henan", "demo")])
 HERE = "41/1/2/3/4"
+GATEWAYS = {"gw-1": ("s-1", "s-2"), "gw-alone": ("s-1",)}
 WALL = wire.to_wall_us("2026-09-18T02:00:00.000Z")
 MINUTE = 60 * S
 
 
 def order(*who: dict[str, str], n: int = 1, sound: str | None = "air-raid", start_s: float | None = None,
           issued_s: float = 0, digest: str | None = None, **changes: Any) -> bytes:
-    """An order that is issued at WALL and good for five minutes, unless told otherwise."""
+    """An order that is issued at WALL and good for five minutes, unless told otherwise, and prepared for the gateways
+    of this page."""
     from_s = min(issued_s, 0)
     data: dict[str, Any] = {
         "v": 1, "id": f"{n:032x}", "deployment": "demo", "issuer": "Zhengzhou",
@@ -67,6 +69,10 @@ def order(*who: dict[str, str], n: int = 1, sound: str | None = "air-raid", star
         data["sound"] = {"name": sound, "digest": digest or known}
         if start_s is not None:
             data["sound"]["start_at"] = wire.to_text(WALL + round(start_s * S))
+    if (data | changes)["action"] == "sound":
+        data["prepared"] = {gateway: targets.digest(gateway, [
+            Target(s, HERE, Layer.SURFACE) for s in sirens if s in changes.get("sirens", sirens)
+        ]) for gateway, sirens in GATEWAYS.items()}
     body = wire.validate(OrderBody, {k: v for k, v in (data | changes).items() if v is not None})
     return keys.sign(body, list(who))
 
@@ -102,7 +108,8 @@ class Desk:
 
     def __post_init__(self) -> None:
         targets = [Target(s, HERE, self.layers.get(s, Layer.SURFACE)) for s in self.sirens]
-        self.orders = Orders("gw-1", "demo", targets, SIGNALS, TRUST, self.technicians, self.boot,
+        gateway = next((id for id, sirens in GATEWAYS.items() if sirens == self.sirens), "gw-1")
+        self.orders = Orders(gateway, "demo", targets, SIGNALS, TRUST, self.technicians, self.boot,
                              chance=f"chance of {self.boot}")
         self.orders.restore(self.records)
         self.born = self.now

@@ -11,6 +11,7 @@ from hub import config, keys
 from hub.centre import MAX_ORDERS, STOP_ROOM, Centre
 from hub.draft import Wish, draft
 from hub.event import Broker, Clock, Handed, Note, Publish, Taken, Told
+from hub.prepared import prepare
 from hub.roster import Roster
 
 DEMO = Path(__file__).resolve().parents[2] / "configs/demo"
@@ -18,6 +19,7 @@ CONFIG = config.load(DEMO / "hub.toml")
 KEYS = {name: keys.load_key(DEMO / f"keys/{name}.jwk") for name in ("operator-1", "operator-2", "commander")}
 WALL = 1_800_000_000 * S
 AREA = "41/01/05/001/001"
+CARD = SirenCard(id="s-1", name="one", type="motor", area=AREA, layer=wire.Layer.SURFACE, feedback=True)
 TAKEN = wire.hub_topic("demo-hub", "taken")
 
 
@@ -25,16 +27,15 @@ def centre() -> Centre:
     machine = Centre("demo-hub", "demo", CONFIG.signals, Roster(CONFIG.listed, "demo", "41"))
     machine.handle(0, Clock(WALL))
     machine.handle(0, Broker(True))
-    card = SirenCard(id="s-1", name="one", type="motor", area=AREA, layer=wire.Layer.SURFACE, feedback=True)
     birth = Birth(gateway="gw-1", session="one", at=wire.to_text(WALL), version="1", area=AREA,
-                  deployment="demo", sirens=(card,), devices=(), signals={}, trust_version=1)
+                  deployment="demo", sirens=(CARD,), devices=(), signals={}, trust_version=1)
     machine.handle(0, Told("gw-1", "birth", birth, True, WALL))
     return machine
 
 
 def order(action: Action = Action.SOUND, mode: Mode = Mode.DRILL, id: int = 1, at: str | None = None) -> OrderBody:
     sound = "demo-air-raid" if action is Action.SOUND else None
-    return draft(Wish(action, mode, "41/01", sound, at), CONFIG, f"{id:032x}", WALL)
+    return prepare(draft(Wish(action, mode, "41/01", sound, at), CONFIG, f"{id:032x}", WALL), {"gw-1": [CARD]})
 
 
 def signed(body: OrderBody, *who: str) -> bytes:

@@ -73,7 +73,9 @@ def test_the_file_may_come_from_the_environment(
 
 
 @pytest.mark.parametrize("args", [
-    (), ("dance",), ("order",), ("order", "sound"), ("order", "sound", "--area", "41", "--signal", "air-raid"),
+    (), ("dance",), ("order",), ("order", "draft"), ("order", "sign", "order.json"),
+    ("order", "sound"), ("order", "sound", "--area", "41", "--signal", "air-raid"),
+    ("order", "draft", "sound", "--area", "41", "--signal", "air-raid", "--mode", "drill"),
     ("order", "programme", "henan-918", "--area", "41", "--mode", "drill"), ("stop",),
     ("order", "sound", "--area", "41", "--signal", "air-raid", "--mode", "silent"),
 ])
@@ -99,19 +101,6 @@ def test_a_key_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert rc == 2
     assert "k.jwk" in err
     assert "none.jwk" in err
-
-
-def test_two_persons_sign_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    signed = tmp_path / "order.json"
-    rc, out, _ = run(capsys, "order", "sound", "--signal", "air-raid", "--area", "41/01", "--mode", "live",
-                     "--config", HUB, "--key", str(DEMO / "keys/operator-1.jwk"), "--out", str(signed))
-    assert rc == 0
-    assert "实战 LIVE" in out
-    assert len(json.loads(signed.read_bytes())["signatures"]) == 1
-    (tmp_path / "bad.json").write_text("{}")
-    rc, _, err = run(capsys, "order", "send", str(tmp_path / "bad.json"), "--config", HUB)
-    assert rc == 2
-    assert "bad.json" in err
 
 
 def test_a_new_key_is_its_owners_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import wire
+from controller import targets, wire
 from controller.wire import Action, Evidence, Mode, OrderBody, Receipt, Sound, Stage
 from firmware_bridge.machine import S
 from hub import config, screen
@@ -84,6 +84,26 @@ def test_the_plan_warns_of_a_gateway_that_means_something_else() -> None:
     assert any("means another pattern" in line for line in plan)
     assert "实战 LIVE" in plan[0]
     assert any("未知 unknown" in line for line in plan), "its status never came"
+
+
+def test_the_plan_warns_of_what_is_otherwise_than_prepared() -> None:
+    order = dispatch(1).order
+
+    def warned(prepared: dict[str, str] | None, mode: Mode = Mode.LIVE) -> list[str]:
+        given = order.model_copy(update={"prepared": prepared, "mode": mode})
+        return [line for line in screen.plan(given, SIGNALS, fleet()) if line.lstrip().startswith("!")][1:]
+
+    cards = next(iter(fleet().meant(order).values()))
+    same = targets.digest("gw-1", cards)
+    assert warned({"gw-1": same}) == []
+    (live,) = warned({"gw-1": targets.digest("gw-1", cards[:1])})
+    assert "sounds all the same" in live
+    (drill,) = warned({}, Mode.DRILL)
+    assert "will be refused there: not in its list" in drill
+    (gone,) = warned({"gw-1": same, "gw-gone": same})
+    assert "not known here" in gone
+    (bare,) = warned(None)
+    assert "no list is signed" in bare
 
 
 def test_the_roster_shows_the_unknown_as_unknown() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.office import prepared
 from controller import admission, config, wire
 from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage
 from firmware_bridge.device import SETUP_US, Device
@@ -115,6 +116,7 @@ class Place:
             not_before=wire.to_text(now), expires_at=wire.to_text(now + 240 * S), area="41", action=Action.SOUND,
             mode=mode, sound=Sound(name=name, digest=self.config.signals.digest(name)), sequence=n,
             trust_version=TRUST.version)
+        body = prepared(body, self.config)
         signers = [keys.load_key(DEMO / "keys" / f"{name}.jwk") for name in ("operator-1", "commander")]
         self.world.order(keys.sign(body, signers), wire.order_topic("41", False))
 
