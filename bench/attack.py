@@ -193,15 +193,15 @@ def _size(record: Record) -> int:
 
 
 def verification_ms(times: int = VERIFICATIONS) -> float:
-    """Median of a whole verification: bytes to persons, two signatures."""
+    """Median CPU time of a whole verification: bytes to persons, two signatures."""
     signals = config.load(DEMO / "gateway-3.toml").signals
     wall_us = 1_789_696_800 * S
     orders = [Desk(signals).live(wall_us, sequence=n).data for n in range(20)]
     taken = []
     for n in range(times):
-        began = time.perf_counter_ns()
+        began = time.thread_time_ns()
         trust.verify(orders[n % 20], office.trusted().list, wall_us)
-        taken.append((time.perf_counter_ns() - began) / 1e6)
+        taken.append((time.thread_time_ns() - began) / 1e6)
     return statistics.median(taken)
 
 
@@ -216,6 +216,7 @@ def main() -> None:
     for story in found.stories:
         print(story)
     verify_ms = verification_ms()
+    print(f"one order with two signatures verified: {verify_ms:.3f} ms of CPU")
     messages = found.per_1000(found.messages)
     octets = found.per_1000(found.octets)
     measure.report(

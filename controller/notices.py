@@ -2,7 +2,8 @@
 
 Each event costs a write to the disk and a message, for good; so a chattering contact, or somebody who sends us
 rubbish, must not be able to write at will. Nothing is dropped unsaid: a held notice is told at the end of its hold
-(the newest, with how many there were), and what a flood cost is told as a number. It knows no journal.
+(the newest, with how many there were), or later where a flood takes the room, and what a flood cost is told as a
+number. It knows no journal.
 """
 
 from collections import OrderedDict
@@ -23,6 +24,7 @@ BUCKET = 120
 class _Held:
     """What came of a notice since it was told."""
 
+    since_us: int
     until_us: int
     newest: Notice | None = None
     count: int = 0
@@ -50,7 +52,7 @@ class Notices:
             self._muted += 1
             return None
         if len(self._held) < HOLD_LIMIT:
-            self._held[notice.what, notice.subject] = _Held(now_us + HOLD_US)
+            self._held[notice.what, notice.subject] = _Held(now_us, now_us + HOLD_US)
         return notice
 
     def due(self, now_us: int) -> list[Notice]:
@@ -58,10 +60,16 @@ class Notices:
         out = []
         while self._held and next(iter(self._held.values())).until_us <= now_us:
             key, held = self._held.popitem(last=False)
-            if held.newest is not None:
-                times = f"{held.count} in {HOLD_US // S} s" if held.count > 1 else ""
-                out.append(replace(held.newest, detail="; ".join(t for t in (held.newest.detail, times) if t)))
-                self._held[key] = _Held(now_us + HOLD_US)
+            if held.newest is None:
+                continue
+            if not held.newest.urgent and not self._has_room(now_us):
+                # Held on: who sends the same few hundred things again and again is told no faster than a flood.
+                held.until_us = now_us + HOLD_US
+                self._held[key] = held
+                continue
+            times = f"{held.count} in {(now_us - held.since_us) // S} s" if held.count > 1 else ""
+            out.append(replace(held.newest, detail="; ".join(t for t in (held.newest.detail, times) if t)))
+            self._held[key] = _Held(now_us, now_us + HOLD_US)
         if self._muted and now_us - self._filled_us >= S and self._has_room(now_us):
             out.append(Notice("muted", detail=f"{self._muted} notices were too many to keep"))
             self._muted = 0

@@ -9,7 +9,7 @@ from firmware_bridge.errors import Malformed
 
 MAX_MEMBERS = 1_024
 """Of one JSON object: a trust list has a member for each of at most 512 keys."""
-MAX_PARTS = 50_000
+MAX_PARTS = 32_768
 """Objects, lists and items of JSON: a trust list of 512 keys with all their areas has 20,000."""
 
 
