@@ -32,14 +32,14 @@ ROOT = Path(__file__).parents[1]
 SLOW_FACTOR, LEAST_S = 6, 30.0
 """A mutant is given so many times what the tests take, and no less than so long: then it hangs."""
 _T, _A = "tests/controller/test_", "tests/attacks/test_"
-_ORDERS = [f"{_T}orders.py", f"{_T}seldom.py", f"{_T}nonce.py", f"{_T}withdrawal.py", f"{_A}intake_bounds.py"]
-_LISTS = [f"{_T}admission.py", f"{_T}signers.py", f"{_T}succession.py"]
+_ORDERS = [f"{_T}seldom.py", f"{_T}withdrawal.py", f"{_A}intake_bounds.py", f"{_T}orders.py", f"{_T}nonce.py"]
+_LISTS = [f"{_T}admission.py", f"{_T}signers.py", f"{_T}seldom.py", f"{_T}succession.py"]
 TESTS = {
-    "trust": [f"{_T}trust.py", f"{_T}withdrawal.py", f"{_T}orders.py"],
+    "trust": [f"{_T}trust.py", f"{_T}seldom.py", f"{_T}withdrawal.py", f"{_T}orders.py"],
     "envelope": [f"{_T}trust.py", f"{_T}admission.py"],
     "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "succession": [f"{_T}succession.py", *_LISTS[:1]],
-    "intake": [f"{_A}intake_bounds.py", *_ORDERS[:-1]], "orders": _ORDERS, "ledger": _ORDERS,
-    "allowance": [f"{_T}allowance.py"], "nonce": [f"{_T}nonce.py"],
+    "intake": _ORDERS, "orders": _ORDERS, "ledger": _ORDERS,
+    "allowance": [f"{_T}allowance.py"], "nonce": [f"{_T}seldom.py", f"{_T}nonce.py"],
     "withdrawal": [f"{_T}withdrawal.py"], "regime": _ORDERS, "stopping": _ORDERS, "restart": _ORDERS,
     "site": [*_ORDERS, f"{_T}allowance.py"],
 }

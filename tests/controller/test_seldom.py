@@ -1,14 +1,22 @@
-"""Ways through orders and agenda that ordinary days do not take, each by its own door."""
+"""Ways through the core that ordinary days do not take, and numbers at their edges, each by its own door."""
 
-from controller import ledger, wire
+import base64
+import json
+
+import pytest
+
+from controller import ledger, nonce, signers, trust, wire
 from controller.agenda import Agenda
 from controller.event import Record
+from controller.intake import Intake
 from controller.ledger import STOP_KEEP_US, Ledger, State
 from controller.orders import Orders
 from controller.signal import Cell, Signal, Signals, Timeline
 from controller.site import Target
-from controller.wire import Layer, Stage
-from firmware_bridge.machine import S
+from controller.trust import DETAIL_LIMIT, Reason, Rejected
+from controller.wire import MAX_ORDER_BYTES, Action, Layer, Mode, Stage
+from firmware_bridge.machine import MS, S
+from tests.ceremony import LI, ZHANG, entry, plain
 from tests.controller.bench_siren import T0, Field, beat
 from tests.controller.test_orders import HERE, TRUST, Desk, drill, live, name, said, stop
 
@@ -80,3 +88,81 @@ def test_what_ended_a_day_ago_is_over_although_its_last_receipt_is_lost() -> Non
         assert entry is not None
         assert (entry.open, len(book.open())) == (is_open, int(is_open))
         assert {p.state for p in entry.parts.values()} == {State.CUT if is_open else State.DONE}
+
+
+# Numbers at their edges.
+
+
+def peeked(data: bytes) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        trust.peek(data)
+    return caught.value
+
+
+def test_an_order_of_just_the_size_is_looked_at() -> None:
+    assert peeked(b" " * MAX_ORDER_BYTES).reason is Reason.MALFORMED
+    assert peeked(b" " * (MAX_ORDER_BYTES + 1)).reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("id", ["F" * 32, "f" * 31, 7, None, ["f" * 32]])
+def test_what_is_no_id_is_not_told_as_one(id: object) -> None:
+    outer = json.loads(live())
+    inner = json.dumps({"id": id}).encode()
+    outer["payload"] = base64.urlsafe_b64encode(inner).rstrip(b"=").decode()
+    rejected = peeked(json.dumps(outer).encode())
+    assert (rejected.reason, rejected.order) == (Reason.MALFORMED, None)
+
+
+def test_a_rejection_says_why_in_bounded_words() -> None:
+    assert str(Rejected(Reason.EXPIRED)) == "expired"
+    assert str(Rejected(Reason.EXPIRED, None, "late")) == "expired: late"
+    assert DETAIL_LIMIT == 200
+    assert len(Rejected(Reason.EXPIRED, None, "x" * 999).detail) == 200
+
+
+def test_whose_ceiling_is_silent_orders_no_drill_and_whose_is_drill_no_warning() -> None:
+    def may(ceiling: Mode, mode: Mode, action: Action = Action.SOUND) -> Reason | None:
+        able = [s.model_copy(update={"mode": ceiling}) for s in TRUST.keys.values()]
+        return trust.permits(able, "41/1", action, mode)
+
+    assert may(Mode.SILENT, Mode.DRILL) is Reason.WRONG_MODE
+    assert may(Mode.SILENT, Mode.SILENT, Action.QUIET_TEST) is None
+    assert may(Mode.DRILL, Mode.DRILL) is None
+    assert may(Mode.DRILL, Mode.LIVE) is Reason.WRONG_MODE
+    assert may(Mode.LIVE, Mode.LIVE) is None
+
+
+def test_whatever_waits_alone_is_looked_at_in_time() -> None:
+    for data in (live(), stop()):
+        intake = Intake("demo")
+        assert intake.deadline is None
+        assert intake.put(0, trust.peek(data), None, wire.to_wall_us("2026-09-18T02:00:00.000Z"), 0) is None
+        assert intake.deadline == 10 * MS
+        assert len(list(intake.take(0))) == 1
+
+
+def test_a_fresh_intake_has_all_its_signatures() -> None:
+    intake, wall_us = Intake("demo"), wire.to_wall_us("2026-09-18T02:00:00.000Z")
+    for n in range(1, 6):
+        assert intake.put(0, trust.peek(live(n)), None, wall_us, 0) is None
+    assert len(list(intake.take(0))) == 4, "of two each"
+
+
+def test_how_long_a_nonce_lives() -> None:
+    assert (nonce.LIFE_US, nonce.EVERY_US) == (300 * S, 60 * S)
+
+
+def test_a_key_of_no_time_at_all_is_none() -> None:
+    at = "2026-09-18T02:00:00.000Z"
+    with pytest.raises(signers.BadDocument) as bad:
+        signers.parse(json.dumps(plain(keys={"k": entry(LI, "operator") | {"not_before": at, "not_after": at}})), "f")
+    assert "not after not_before" in str(bad.value)
+
+
+def test_a_list_without_a_commander_is_warned_of_and_one_with_him_is_not() -> None:
+    def told(*roles: str) -> list[str]:
+        keys = {k["kid"]: entry(k, role) for k, role in zip((LI, ZHANG), roles, strict=True)}
+        return [w for w in signers.warnings(signers.parse(json.dumps(plain(keys=keys)), "f")) if "commander" in w]
+
+    assert told("operator", "commander") == []
+    assert told("operator", "operator") == ["名单中没有指挥员 / no commander in it: nobody can order a live warning"]
