@@ -14,7 +14,7 @@ from pydantic import Field
 from controller import broker, scale, signal, spot, wiring
 from controller.broker import MqttSection
 from controller.roots import DEMO_ROOT, TrustSection, demo_roots
-from controller.scale import ScaleFile
+from controller.scale import NAMES, ScaleFile
 from controller.signal import Signals
 from controller.spot import FloodSection, SpotSection
 from controller.wire import Code, FullArea, Layer
@@ -220,6 +220,10 @@ class Config:
 
     def profile_of(self, device: str) -> Profile:
         return self.profiles[self.device(device).profile]
+
+    def depths_of(self, spot: SpotSection) -> dict[str, float]:
+        """The colours of a spot's scale and the depths in cm from which they are."""
+        return {NAMES[colour]: one.at_cm for colour, one in self.scales[spot.scale].colours.items()}
 
     def heard_by(self, siren: SirenSection) -> set[str]:
         """The devices whose readings and presence concern a siren."""

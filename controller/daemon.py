@@ -24,7 +24,8 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from controller import admission, broker, clock, config, origin, roots, snapshot, wire
+from controller import admission, broker, clock, config, floods, origin, policy, roots, snapshot, wire
+from controller.admission import SignedList
 from controller.blackbox import Blackbox
 from controller.config import Config
 from controller.crash import Crashes
@@ -37,6 +38,7 @@ from controller.mqtt import FromBroker, Mqtt
 from controller.origin import Origin
 from controller.succession import File
 from controller.watchdog import Watchdog
+from firmware_bridge import document
 from firmware_bridge.errors import BadDocument, Problem
 from firmware_bridge.event import Reopen, Send
 from firmware_bridge.link import Link, now_us
@@ -70,7 +72,7 @@ class Daemon:
             log.error("journal", why=opened.why, aside=str(opened.aside or ""))
         records = self._journal.load()
         made = Origin(config, trusted, uuid.uuid4().hex[:16], program_version(), opened.lost, crashes.safe_min,
-                      secrets.token_hex(32))
+                      secrets.token_hex(32), policy_text(config))
         try:
             self._gateway = made.gateway(records)
         except BadDocument:
@@ -270,6 +272,31 @@ def load(path: Path, settings: list[str]) -> tuple[Config, File, list[Problem]]:
     return checked, file, wrong
 
 
+def policy_text(checked: Config) -> str:
+    """What stands in the file of the flood policy; empty where there is none, or it cannot be read."""
+    named = checked.spec.flood.policy
+    try:
+        return "" if named is None else document.read_text(checked.path(named))
+    except BadDocument as bad:
+        # Without it the roads are watched all the same; only the sirens wait for people.
+        log.error("flood-policy", problem=str(bad.problems[0]))
+        return ""
+
+
+def policy_problems(checked: Config, trusted: File) -> list[Problem]:
+    """What is wrong with the policy as it stands in the file, by the trust list that does."""
+    named = checked.spec.flood.policy
+    if named is None or not isinstance(trusted, SignedList):
+        return []
+    try:
+        policy.admit(document.read_text(checked.path(named)).encode(), trusted.list, floods.ground(checked), 0, named)
+    except BadDocument as bad:
+        return [*bad.problems]
+    except policy.Refused as refused:
+        return [refused.problem]
+    return []
+
+
 def broker_files(checked: Config) -> list[Problem]:
     """What is wrong with the files by which the broker is met, as things stand now."""
     return broker.wrong_files(checked.spec.mqtt, checked.file.parent, str(checked.file),
@@ -296,8 +323,8 @@ def _check(args: argparse.Namespace) -> int:
     wrong = 0
     for path in args.file:
         try:
-            checked, _, wrong_list = load(path, args.settings)
-            if problems := wrong_list + broker_files(checked):
+            checked, listed, wrong_list = load(path, args.settings)
+            if problems := wrong_list + broker_files(checked) + policy_problems(checked, listed):
                 raise BadDocument(problems)
         except BadDocument as bad:
             print(bad, file=sys.stderr)
@@ -305,7 +332,7 @@ def _check(args: argparse.Namespace) -> int:
         else:
             spec = checked.spec
             print(f"{path}: 正确 ok: {checked.id}, {len(spec.bus)} lines, {len(spec.device)} devices,"
-                  f" {len(spec.siren)} sirens")
+                  f" {len(spec.siren)} sirens" + (f", {len(spec.spot)} spots" if spec.spot else ""))
     return 2 if wrong else 0
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from controller import wire
 from controller.config import Config
 from controller.event import Changed, Clock, Notice, Progress, Publish
+from controller.floods import Floods
 from controller.lockout import Lockout
 from controller.session import Session
 from firmware_bridge.bus import Bus
@@ -38,7 +39,8 @@ def refusal(client: int, why: str) -> Publish:
 
 
 def status(client: int, now_us: int, config: Config, clock: Clock | None, session: Session, lockout: Lockout,
-           buses: Mapping[str, Bus], devices: Mapping[str, Device], shown: Mapping[str, Changed]) -> Publish:
+           buses: Mapping[str, Bus], devices: Mapping[str, Device], shown: Mapping[str, Changed],
+           floods: Floods) -> Publish:
     """Everything at once: clock, modes, buses with their units, devices, sirens, what waits for the hub."""
     return answer(client, {
         "gateway": config.id,
@@ -60,6 +62,7 @@ def status(client: int, now_us: int, config: Config, clock: Clock | None, sessio
             | _siren(shown.get(s.id))
             for s in config.spec.siren
         },
+        "spots": floods.shown(now_us)["spots"],
     })
 
 

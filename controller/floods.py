@@ -5,8 +5,8 @@ which flood it is, whether it had its siren, and the newest policy. After a rest
 given to the disk before a siren is asked for, and never waited for.
 
 A policy comes from the file that gateway.toml names or from the local door, and rules while the trust list that rules
-carries its signers; a version below one that ruled never comes back. The hub may acknowledge an alarm. What latched,
-and the shelf, are for those at the cabinet.
+carries its signers; a version below one that ruled never comes back. The hub may acknowledge an alarm, and put it on
+the shelf by a wish that is signed as a live order is; what latched is for those at the cabinet.
 It refuses to know water, and what an order is.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from controller import wire
+from controller import shelf, wire
 from controller.alarm import Acknowledge, Shelve, Unshelve
 from controller.answers import line
 from controller.config import Config
@@ -37,6 +37,7 @@ from controller.policy import Ground, Refused, SignedPolicy, admit, spot_digest
 from controller.rule import Grant, Rule, RuleEvent
 from controller.scale import NAMES, colour_of
 from controller.signers import TrustList
+from controller.wall import Wall
 from controller.wire import Ack
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
@@ -71,10 +72,9 @@ def ground(config: Config) -> Ground:
 
 
 class Floods:
-    """The machine. `file` is the policy that gateway.toml names; `boot` tells this run from all others."""
+    """The machine. `file` is the policy that gateway.toml names, or nothing; `boot` tells this run from all others."""
 
-    def __init__(self, config: Config, trust: TrustList, file: bytes | None, records: Iterable[Record],
-                 boot: str) -> None:
+    def __init__(self, config: Config, trust: TrustList, file: bytes, records: Iterable[Record], boot: str) -> None:
         spec = config.spec
         profiles = {d.id: config.profile_of(d.id) for d in spec.device}
         tokens: Iterator[int] = count(1)
@@ -86,6 +86,7 @@ class Floods:
         self._persons = {**spec.local.technicians, **spec.local.commanders}
         self._ground = ground(config)
         self._trust = trust
+        self._wall = Wall()
         self._n = 0
         self._floor = 0
         self._text = ""
@@ -102,7 +103,7 @@ class Floods:
         return earliest(self._again_us, *(rule.deadline for rule in self.rules.values()))
 
     def handle(self, now_us: int, event: FloodsEvent) -> list[FloodsEffect]:
-        self._out = []
+        self._out, self._wall.now_us = [], now_us
         if not self._started:
             self._started = True
             self._begin(now_us)
@@ -112,12 +113,17 @@ class Floods:
                     if device in rule.spot.devices:
                         self._tell(now_us, rule, event)
             case Edged() | Ended() | Clock():
+                if isinstance(event, Clock):
+                    self._wall.take(event)
                 for rule in self.rules.values():
                     self._tell(now_us, rule, event)
             case Ask():
                 self._asked(now_us, event)
-            case Arrived(_, payload):
-                self._arrived(now_us, payload)
+            case Arrived(topic, payload):
+                if topic.endswith("/shelf"):
+                    self._shelved(now_us, payload)
+                else:
+                    self._arrived(now_us, payload)
             case Trusted(trust):
                 self._trust = trust
                 if self.policy is not None:
@@ -171,7 +177,7 @@ class Floods:
 
     def _begin(self, now_us: int) -> None:
         """The policy of the book, then that of the file where it is newer or the same."""
-        for text, whence in ((self._text.encode(), "the journal"), (self._file or b"", "the file")):
+        for text, whence in ((self._text.encode(), "the journal"), (self._file, "the file")):
             if text and not (whence == "the file" and text.decode(errors="replace") == self._text):
                 self._admit(now_us, text, whence)
 
@@ -219,6 +225,22 @@ class Floods:
             self._out.append(Notice("ack-refused", ack.spot, "no such spot or alarm"))
             return
         self._tell(now_us, rule, Handed(ack.alarm, Acknowledge(f"hub: {ack.by}", cabinet=False)))
+
+    def _shelved(self, now_us: int, payload: bytes) -> None:
+        """Two persons at the centre keep an alarm silent for a while, or put it back."""
+        try:
+            wish, persons, us = shelf.admit(payload, self._trust, self._ground.gateway, self._ground.area,
+                                            self._wall.believed_us)
+        except shelf.Refused as refused:
+            if payload:
+                self._out.append(Notice("shelf-refused", "", str(refused)))
+            return
+        rule = self.rules.get(wish.spot)
+        if rule is None or wish.alarm not in rule.lookout.alarms:
+            self._out.append(Notice("shelf-refused", wish.spot, NO_SUCH_ALARM + wish.alarm))
+            return
+        by = f"{persons}: {wish.reason}"
+        self._tell(now_us, rule, Handed(wish.alarm, Shelve(by, us) if us else Unshelve(by)))
 
     def _asked(self, now_us: int, ask: Ask) -> None:
         args = ask.args

@@ -9,7 +9,6 @@ It refuses to decide anything about sirens: it only knows who is to be told.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
 from typing import Any, Protocol
 
 from controller import allowance, desk, wiring
@@ -17,6 +16,7 @@ from controller.chain import Head
 from controller.config import Config, Drive
 from controller.event import (
     Activate,
+    Alarmed,
     Append,
     AppendFailed,
     Arrived,
@@ -48,6 +48,7 @@ from controller.event import (
 )
 from controller.everyone import Everyone
 from controller.fault import held
+from controller.floods import Floods
 from controller.lockout import Lockout
 from controller.orders import Orders
 from controller.safe_min import SafeMin
@@ -56,7 +57,8 @@ from controller.signers import TrustList
 from controller.siren import Siren
 from controller.site import Target
 from controller.succession import File, Succession
-from controller.wire import Birth, DeviceCard, SirenCard
+from controller.tickets import Tickets
+from controller.wire import Birth, DeviceCard, SirenCard, SpotCard
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
 from firmware_bridge.event import (
@@ -91,6 +93,8 @@ TO_LOCKOUT = frozenset({"tag", "untag"})
 """... and what he locks out, or frees again."""
 TO_SUCCESSION = "trust"
 """... and the trust list that he brings."""
+TO_FLOODS = frozenset({"flood", "ack", "shelve", "unshelve", "wetcheck", "policy"})
+"""... and what is of the low-lying places."""
 TO_SAFE_MIN = "leave-safe-min"
 """... and the whole gateway, which he puts back to work."""
 
@@ -109,10 +113,11 @@ class Gateway:
 
     `file` is the trust list that gateway.toml names; BadDocument when neither it nor one in `records` may rule.
     `forgot`: it had a journal, which is lost. `safe_min`: why it is to begin in SAFE-MIN. `chance`: for its nonces.
+    `policy`: what stands in the file of the flood policy; empty: there is none.
     """
 
     def __init__(self, config: Config, file: File, records: Sequence[Record], session: str, version: str,
-                 forgot: bool = False, safe_min: str = "", chance: str = "") -> None:
+                 forgot: bool = False, safe_min: str = "", chance: str = "", policy: str = "") -> None:
         spec = config.spec
         self.succession = Succession(spec.gateway.deployment, spec.trust.pinned, file, records)
         trust = self.succession.ruling.list
@@ -134,9 +139,10 @@ class Gateway:
         self.session = Session(_birth(config, trust, session, version))
         self.safe_min = SafeMin(safe_min, self.sirens, spec.local.technicians | spec.local.commanders)
         self.lockout = Lockout(self.sirens, spec.local.technicians, spec.local.commanders)
+        self.floods = Floods(config, trust, policy.encode(), records, session)
         self._doers: dict[str, _Machine] = {
             **dict.fromkeys(TO_ORDERS, self.orders), **dict.fromkeys(TO_LOCKOUT, self.lockout),
-            TO_SUCCESSION: self.succession, TO_SAFE_MIN: self.safe_min}
+            TO_SUCCESSION: self.succession, TO_SAFE_MIN: self.safe_min, **dict.fromkeys(TO_FLOODS, self.floods)}
         self.orders.restore(records, forgot)
         self.session.restore(records)
         self.lockout.restore(records)
@@ -152,9 +158,7 @@ class Gateway:
             for device in config.heard_by(s):
                 self._hears[device].append(self.sirens[s.id])
         self._up: set[str] = set()
-        self._tokens = count(1)
-        self._appends: dict[int, tuple[_Machine, int]] = {}
-        self._actions: dict[int, tuple[Siren, int]] = {}
+        self.tickets = Tickets()
         self._reads: dict[int, tuple[int, ReadNow]] = {}
         self._watchers: set[int] = set()
         self._recorders: dict[int, str] = {}
@@ -181,6 +185,7 @@ class Gateway:
         yield self.safe_min
         yield self.lockout
         yield self.succession
+        yield self.floods
         yield self.orders
         yield self.session
 
@@ -191,7 +196,7 @@ class Gateway:
 
         def tell(machine: _Machine, what: object) -> None:
             for effect in machine.handle(now_us, what):
-                work.append(self._renumbered(machine, effect))
+                work.append(self.tickets.out(machine, effect))
 
         while work or self._wake(now_us, tell, work):
             if not work:
@@ -233,15 +238,20 @@ class Gateway:
                     if not done:
                         work.append(Notice("setup-failed", device_id, why, urgent=True))
                 case (Edged() | Ended()) as what:
-                    work.extend(self._to_siren(now_us, what))
+                    if (back := self.tickets.back(what)) is not None:
+                        tell(*back)
                 case Took(device_id) as what:
                     for siren in self._hears[device_id]:
                         tell(siren, what)
+                    if device_id in self.floods.hears:
+                        tell(self.floods, what)
                     if now_us - self._shown_us.get(device_id, -SHOW_US) >= SHOW_US:
                         work.append(self._shown(now_us, device_id))
                 case Presence(device_id) as what:
                     for siren in self._hears[device_id]:
                         tell(siren, what)
+                    if device_id in self.floods.hears:
+                        tell(self.floods, what)
                     work.extend(self._news(device_id, what, "device-back", "device-silent"))
                     work.append(self._shown(now_us, device_id))
                 # Between orders and sirens.
@@ -256,6 +266,8 @@ class Gateway:
                 case Turned() as what:
                     tell(self.lockout, what)
                 # To orders.
+                case Alarmed() as what:
+                    tell(self.orders, what)
                 case Poisonous(subject, why, _, client) as what:
                     work.append(Notice("event-refused", subject, why, urgent=True))
                     tell(self.orders, what)
@@ -268,11 +280,13 @@ class Gateway:
                         work.extend(self._desk(now_us, client, verb, args))
                 case Arrived(topic) as what:
                     leaf = topic.rpartition("/")[2]
-                    hearers_of: dict[str, _Machine] = {"again": self.session, "trust": self.succession}
+                    hearers_of: dict[str, _Machine] = {"again": self.session, "trust": self.succession,
+                                                         "ack": self.floods, "shelf": self.floods}
                     tell(hearers_of.get(leaf, self.orders), what)
                 case Trusted() as what:
                     tell(self.orders, what)
                     tell(self.session, what)
+                    tell(self.floods, what)
                 case Gone(client) as what:
                     self._watchers.discard(client)
                     self._recorders.pop(client, None)
@@ -291,19 +305,19 @@ class Gateway:
                     work.extend(self._watched(what))
                 # Journal and time.
                 case Durable(token, head):
-                    machine, inner = self._appends.pop(token)
+                    machine, inner = self.tickets.kept(token)
                     tell(machine, Durable(inner))
                     if head is not None:
                         work.append(head)
                 case AppendFailed(token, why):
-                    machine, inner = self._appends.pop(token)
+                    machine, inner = self.tickets.kept(token)
                     tell(machine, AppendFailed(inner, why))
                 case Head() as what:
                     tell(self.session, what)
                 case Clock() as what:
                     first, self.clock = self.clock is None, what
-                    hearers: list[_Machine] = [self.session, self.lockout, self.orders, *self.sirens.values()]
-                    for hearer in hearers:
+                    hearers: list[_Machine] = [self.session, self.lockout, self.orders, self.floods]
+                    for hearer in [*hearers, *self.sirens.values()]:
                         tell(hearer, what)
                     if first:
                         work.append(Degraded(CLOCK_ASSUMED, what.trust is Trust.ASSUMED))
@@ -336,39 +350,6 @@ class Gateway:
 
     def will(self) -> tuple[str, bytes]:
         return self.session.will()
-
-    # Numbers that machines gave to what they wait for, made unique on the way out and their own on the way back.
-
-    def _renumbered(self, machine: _Machine, effect: Any) -> Any:
-        match effect:
-            case Append(token, record):
-                outer = next(self._tokens)
-                self._appends[outer] = machine, token
-                return Append(outer, record)
-            case Begin() | Abort() if isinstance(machine, Siren):
-                return self._renumbered_action(machine, effect)
-        return effect
-
-    def _renumbered_action(self, siren: Siren, effect: Begin | Abort) -> Begin | Abort:
-        if isinstance(effect, Abort):
-            known = (n for n, (s, inner) in self._actions.items() if s is siren and inner == effect.token)
-            return Abort(effect.device, next(known, 0))
-        outer = next(self._tokens)
-        self._actions[outer] = siren, effect.token
-        return Begin(effect.device, effect.action, outer, effect.channel, effect.args, effect.priority, effect.at_us,
-                     effect.expires_us)
-
-    def _to_siren(self, now_us: int, what: Edged | Ended) -> list[object]:
-        found = self._actions.get(what.token)
-        if found is None:
-            return []
-        siren, inner = found
-        if isinstance(what, Ended):
-            del self._actions[what.token]
-            told: Edged | Ended = Ended(what.device, inner, what.action, what.done, what.why, what.edge_us)
-        else:
-            told = Edged(what.device, inner, what.action, what.edge_us)
-        return [self._renumbered(siren, effect) for effect in siren.handle(now_us, told)]
 
     # What is shown.
 
@@ -423,12 +404,12 @@ class Gateway:
                     names = ", ".join(device.profile.points)
                     return [desk.refusal(client, f"没有此点 / no such point; points: {names}")]
                 points = named or [n for n, p in device.profile.points.items() if p.spec.readable]
-                read = ReadNow(device.id, tuple(points), next(self._tokens))
+                read = ReadNow(device.id, tuple(points), self.tickets.new())
                 self._reads[read.token] = client, read
                 return [read]
             case "status":
                 return [desk.status(client, now_us, self.config, self.clock, self.session, self.lockout, self.buses,
-                                    self.devices, self._last)]
+                                    self.devices, self._last, self.floods)]
             case _:
                 return [desk.refusal(client, "没有此命令 / no such verb")]
 
@@ -445,5 +426,7 @@ def _birth(config: Config, trust: TrustList, session: str, version: str) -> Birt
         sirens=tuple(SirenCard(id=s.id, name=s.name, type=s.type, area=config.area_of(s), layer=s.layer,
                                position=s.position, feedback=s.sensed) for s in spec.siren),
         devices=tuple(DeviceCard(id=d.id, profile=d.profile, bus=d.bus, unit=d.unit) for d in spec.device),
+        spots=tuple(SpotCard(id=s.id, name=s.name, position=s.position, gauges={g.id: g.kind for g in s.gauge},
+                             depths=config.depths_of(s)) for s in spec.spot),
         signals={name: signals.digest(name) for name in (*signals.signals, *signals.programmes)},
     )

@@ -80,7 +80,8 @@ class Accept(Message):
     """Those that signed it; none for what was asked for at the cabinet."""
     area: str = ""
     """What it was ordered for, where it was signed."""
-    door: Literal["mqtt", "local"]
+    door: Literal["mqtt", "local", "rule"]
+    """Whence it came; `rule`: a signed rule asked for it, at a flood."""
     at: Instant
     issued_wall_us: int
     expires_wall_us: int

@@ -6,16 +6,18 @@ known id, time), then at most CHECKS signatures a WINDOW, stops before all other
 goes on without the disk after a while, and a stop never waits. The same id gets the same answer and no second action.
 `ledger.py` remembers; its table is the state of each siren's part.
 
-What a technician asks for at the cabinet becomes an order of the gateway's own, with a short bound, and a stop there
-always works. It refuses to know devices, how a siren is driven, and how a receipt travels.
+What a technician asks for at the cabinet, or a signed rule at a flood, becomes an order of the gateway's own
+(`asking.py`), with a short bound, and a stop there always works. It refuses to know devices, how a siren is driven, and
+how a receipt travels.
 """
 
 from collections.abc import Iterable, Mapping
 
-from controller import answers
+from controller import answers, asking
 from controller import trust as trust_list
 from controller.event import (
     Activate,
+    Alarmed,
     Append,
     AppendFailed,
     Arrived,
@@ -40,11 +42,11 @@ from controller.event import (
 from controller.intake import Intake, Refusal
 from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
 from controller.pulse import Pulse
-from controller.regime import ONLY_LIVE, Regime
+from controller.regime import Regime
 from controller.restart import GoesOn, Over, fate
 from controller.signal import Signals
 from controller.signers import TrustList
-from controller.site import Declined, Site, Target
+from controller.site import Site, Target
 from controller.stopping import plan
 from controller.trust import Reason, Rejected, Unverified
 from controller.wall import Wall
@@ -59,7 +61,8 @@ DRILL_PATIENCE_US = 5 * S
 STOP_PATIENCE_US = 90 * S
 """A siren that is not off by then will not be: a motor runs down in 60 s."""
 
-OrdersEvent = Arrived | Ask | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Full | Poisonous | Woken
+OrdersEvent = (Arrived | Ask | Alarmed | Gone | Durable | AppendFailed | Progress | Clock | Trusted | Full | Poisonous
+               | Woken)
 OrdersEffect = Append | Activate | Stop | QuietTest | Say | SayAgain | Notice | Degraded | Publish | Offered
 
 
@@ -109,7 +112,7 @@ class Orders:
         match event:
             case Arrived():
                 self._arrived(event)
-            case Ask():
+            case Ask() | Alarmed():
                 self._asked(event)
             case Gone(client):
                 for entry in self._ledger.open():
@@ -351,25 +354,19 @@ class Orders:
 
     # The local door.
 
-    def _asked(self, event: Ask) -> None:
-        if event.verb == "order":
-            self._arrived(Arrived("", str(event.args.get("text") or "?").encode(errors="replace"), client=event.client))
-        if event.verb not in ("stop", "activate", "growl", "quiet-test"):
+    def _asked(self, event: Ask | Alarmed) -> None:
+        client = event.client if isinstance(event, Ask) else None
+        if isinstance(event, Ask) and event.verb == "order":
+            self._arrived(Arrived("", str(event.args.get("text") or "?").encode(errors="replace"), client=client))
+        if isinstance(event, Ask) and event.verb not in asking.VERBS:
             return
-        accept = self._site.asked(event, self._wall.text, self._wall.us)
-        if isinstance(accept, Accept) and accept.action is Action.STOP:
-            self._out.append(Notice("local-stop", str(event.args.get("siren") or "all"), event.user, urgent=True))
-            self._stop(accept, event.client)
+        if isinstance(event, Alarmed) and self._ledger.get(event.order) is not None:
+            # Its id is that of its flood: what is known was done.
             return
-        if isinstance(accept, Accept) and (reason := self._regime.refuses(accept)) is not None:
-            accept = Declined(reason, ONLY_LIVE if reason is Reason.SAFE_MIN else "")
-        if isinstance(accept, Accept) and not self._ledger.make_room(False, self._wall.us):
-            accept = Declined(Reason.BUSY, "")
-        if isinstance(accept, Declined):
-            self._out += answers.declined(event, accept.reason, accept.text)
-            return
-        self._out.append(Notice("local-" + event.verb, accept.sirens[0], accept.by))
-        self._accept(accept, event.client)
+        accept = asking.judge(event, self._site, self._regime, self._ledger, self._wall)
+        self._out += asking.said(event, accept)
+        if isinstance(accept, Accept):
+            (self._stop if accept.action is Action.STOP else self._accept)(accept, client)
 
     # After a restart.
 

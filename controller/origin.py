@@ -15,6 +15,7 @@ from controller.admission import Refused, SignedList
 from controller.config import Config, GatewayFile
 from controller.event import Record
 from controller.gateway import Gateway
+from controller.scale import ScaleFile
 from controller.signal import Programme, Signal, Signals
 from controller.succession import File
 from firmware_bridge import document, profile
@@ -33,10 +34,11 @@ class Origin:
     safe_min: str = ""
     chance: str = ""
     """Who reads it can tell this run's nonces beforehand; without two persons' keys that is of no use."""
+    policy: str = ""
 
     def gateway(self, records: Sequence[Record]) -> Gateway:
         return Gateway(self.config, self.trust, records, self.session, self.version, self.forgot, self.safe_min,
-                       self.chance)
+                       self.chance, self.policy)
 
 
 def told(origin: Origin, profiles: Mapping[str, str]) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def told(origin: Origin, profiles: Mapping[str, str]) -> dict[str, Any]:
         "profiles": dict(profiles),
         "signals": {name: one.model_dump(mode="json", exclude_unset=True) for name, one in signals.signals.items()},
         "programmes": {name: p.model_dump(mode="json", exclude_unset=True) for name, p in signals.programmes.items()},
+        "scales": {name: one.model_dump(mode="json", exclude_unset=True) for name, one in config.scales.items()},
         "trust": trust.text if isinstance(trust, SignedList) else [
             [p.file, p.key, str(p.value), p.remedy] for p in trust],
         "session": origin.session,
@@ -56,6 +59,7 @@ def told(origin: Origin, profiles: Mapping[str, str]) -> dict[str, Any]:
         "forgot": origin.forgot,
         "safe_min": origin.safe_min,
         "chance": origin.chance,
+        "policy": origin.policy,
     }
 
 
@@ -69,10 +73,12 @@ def read(data: Mapping[str, Any]) -> Origin:
                           {name: document.check(Programme, p, file) for name, p in data["programmes"].items()})
         trust: File = [Problem(*map(str, problem)) for problem in data["trust"]] \
             if isinstance(data["trust"], list) else admission.admit(str(data["trust"]).encode(), None, None)
+        scales = {name: document.check(ScaleFile, one, file) for name, one in data["scales"].items()}
         missing = {d.profile for d in spec.device} - profiles.keys()
         if missing:
             raise Malformed(f"no profile {', '.join(sorted(missing))}")
-        return Origin(Config(Path(file), spec, profiles, signals), trust, str(data["session"]), str(data["version"]),
-                      bool(data["forgot"]), str(data["safe_min"]), str(data["chance"]))
+        config = Config(Path(file), spec, profiles, signals, scales)
+        return Origin(config, trust, str(data["session"]), str(data["version"]),
+                      bool(data["forgot"]), str(data["safe_min"]), str(data["chance"]), str(data["policy"]))
     except (BadDocument, Refused, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"no origin of a gateway: {type(error).__name__}: {error}") from None

@@ -53,8 +53,9 @@ def death(error: Exception) -> str:
 
 
 def watch(gateway: Gateway, name: str) -> list[Inner] | None:
-    """From now on what the siren, bus or device of this name is told stands here; None: there is none."""
-    machine = gateway.sirens.get(name) or gateway.buses.get(name) or gateway.devices.get(name)
+    """From now on what the siren, bus, device or spot of this name is told stands here; None: there is none."""
+    machine = gateway.sirens.get(name) or gateway.buses.get(name) or gateway.devices.get(name) \
+        or gateway.floods.rules.get(name)
     if machine is None:
         return None
     seen: list[Inner] = []

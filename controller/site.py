@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller import targets
-from controller.event import Activate, Ask, Notice, QuietTest, Rank
+from controller.event import Activate, Alarmed, Ask, Notice, QuietTest, Rank
 from controller.ledger import Accept
 from controller.signal import ACTIVATION_MARGIN_S, PROGRAMME_LIMIT_S, Family, Phase, Segment, Signals, Timeline
 from controller.trust import Reason, Signed, Unverified
@@ -21,6 +21,8 @@ LOCAL_EXPIRY_US = 30 * S
 """A local request that could not begin by then is no more what the person at the cabinet expects."""
 FRESH_US = 600 * S
 """Two persons' order that begins later than this after it was signed says nothing of what has sounded since."""
+RULE_EXPIRY_US = 60 * S
+"""What a flood asked for and a siren could not begin by then is a matter for people."""
 GROWL_S = 3
 """A technician's sounding, and the longest growl, whatever a siren's section says."""
 MAINTENANCE_S = 15
@@ -89,10 +91,23 @@ class Site:
             stops=body.stops, stops_live=signed.may(Action.STOP, Mode.LIVE) is None, raw=order.raw,
         )
 
+    def automatic(self, alarmed: Alarmed, at: Instant, wall_us: int) -> Accept:
+        """What a signed rule asks for, as an order of the gateway's own: live, at once, and of the flood's rank."""
+        known = alarmed.sound in self._signals
+        end_us = self._signals.timeline(alarmed.sound).end_us + ACTIVATION_MARGIN_S * S if known else 0
+        return Accept(
+            order=alarmed.order, digest=alarmed.order, action=Action.SOUND, mode=Mode.LIVE, rank=Rank.FLOOD,
+            by=alarmed.by, persons=alarmed.persons, door="rule", at=at, issued_wall_us=wall_us,
+            expires_wall_us=wall_us + RULE_EXPIRY_US, start_wall_us=wall_us, scheduled=False,
+            limit_us=min(end_us, alarmed.max_duration_s * S),
+            sirens=tuple(s for s in alarmed.sirens if s in self._sirens),
+            sound=alarmed.sound, sound_digest=alarmed.digest,
+        )
+
     def judge(self, body: OrderBody, accept: Accept, trust_version: int) -> tuple[Reason | None, list[Notice]]:
         """Why an order that is believed is not to be done here at all; and what is to be told of it in any case."""
         told: list[Notice] = []
-        reason = self._unknown(accept)
+        reason = self.unfit(accept)
         # A warning or a stop is worth more than fresh lists, of sirens or of persons; a drill is not.
         urgent = accept.action is Action.STOP or accept.mode is Mode.LIVE
         if difference := targets.difference(body, self._gateway, self._sirens.values()):
@@ -107,7 +122,7 @@ class Site:
                 reason = Reason.STALE_TRUST
         return reason or (None if accept.sirens else Reason.NO_TARGET), told
 
-    def _unknown(self, accept: Accept) -> Reason | None:
+    def unfit(self, accept: Accept) -> Reason | None:
         """What of its signal is not as it was where it was signed."""
         if accept.sound is not None:
             if accept.sound not in self._signals:

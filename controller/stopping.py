@@ -26,7 +26,8 @@ class Plan:
 def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
     there = list(ledger.parts_on(siren))
     meant = [(e, p) for e, p in there if stop.stops_what(e.accept)]
-    ended = [(e, p) for e, p in meant if stop.stops_live or e.accept.mode is not Mode.LIVE]
+    # What a rule asked for is live, and whoever may stop a drill may stop it.
+    ended = [(e, p) for e, p in meant if stop.stops_live or e.accept.mode is not Mode.LIVE or e.accept.door == "rule"]
     if len(ended) == len(there) and stop.stops is None:
         told: tuple[Stop, ...] = (Stop(siren, stop.by, "stop"),)
     else:

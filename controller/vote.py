@@ -13,7 +13,9 @@ from controller.level import Sight
 from controller.scale import Colour
 
 RATE_CM = 0.1
-"""Slower than this a minute, and no time to red is told."""
+"""Slower than this a minute is no rise, and no time to red is told."""
+WET_CM = 1.0
+"""What rises below this does not rise over the road yet."""
 TO_RED_LIMIT_S = 3600
 """Nor one that is longer."""
 
@@ -30,9 +32,11 @@ def early(sights: Sequence[Sight], depths: Mapping[Colour, float], rise_1_cm: fl
     """The sights with those that rise fast put one colour deeper than they are."""
     out = []
     for one in sights:
-        fast = (one.rise_1_cm or 0.0) >= rise_1_cm or (one.rise_5_cm or 0.0) >= rise_5_cm
+        # The five minutes count only while the last of them rose as well: drained water was rising, too.
+        last = one.rise_1_cm or 0.0
+        fast = last >= rise_1_cm or (last >= RATE_CM and (one.rise_5_cm or 0.0) >= rise_5_cm)
         deeper = [cm for cm in depths.values() if one.low_cm is not None and cm > one.low_cm]
-        if fast and deeper and one.good and one.low_cm is not None and one.low_cm > 0:
+        if fast and deeper and one.good and one.low_cm is not None and one.low_cm >= WET_CM:
             high = None if one.high_cm is None else max(one.high_cm, min(deeper))
             one = replace(one, low_cm=min(deeper), high_cm=high)
         out.append(one)

@@ -36,7 +36,8 @@ CHINESE = {
 }
 MAX_WALL_US = 253_402_300_800_000_000
 """The year 10000."""
-DOORS = {"mqtt": "总站 from the centre", "local": "机柜 at the cabinet"}
+DOORS = {"mqtt": "总站 from the centre", "local": "机柜 at the cabinet",
+         "rule": "积水规则 by a signed flood rule"}
 
 
 def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

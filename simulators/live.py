@@ -318,8 +318,9 @@ class Life:
     def _rest(self, unwell: list[str]) -> None:
         """When nothing is wrong and nothing sounds, next to nothing is under way."""
         for id, station in self._world.stations.items() if not unwell else ():
-            for name, held in (("actions", station.gateway._actions), ("records", station.gateway._appends)):
-                self._chronicle.samples[f"{name} under way of {id} at rest"] = len(held), AT_REST
+            tickets = station.gateway.tickets
+            for name, held in (("actions", tickets.actions), ("records", tickets.records)):
+                self._chronicle.samples[f"{name} under way of {id} at rest"] = held, AT_REST
 
     def _sample(self) -> None:
         """What must not grow without end."""
@@ -329,8 +330,8 @@ class Life:
             for name, value, limit in (
                 (f"outbox of {id}", gateway.session.outbox, LINES_LIMIT),
                 (f"ledger of {id}", len(gateway.orders._ledger), KNOWN_LIMIT),
-                (f"records of {id} that wait for the disk", len(gateway._appends), 2 * LINES_LIMIT),
-                (f"actions under way of {id}", len(gateway._actions), queue.LIMIT),
+                (f"records of {id} that wait for the disk", gateway.tickets.records, 2 * LINES_LIMIT),
+                (f"actions under way of {id}", gateway.tickets.actions, queue.LIMIT),
                 *((f"queue of {bus}", len(b.queue), queue.LIMIT) for bus, b in gateway.buses.items()),
             ):
                 samples[name] = max(value, samples.get(name, (0, 0))[0]), limit

@@ -103,13 +103,15 @@ class World:
 
     def __init__(self, plan: Plan, configs: list[Config], trust: File, post: "Callable[[World], Post] | None" = None,
                  clock: Callable[[], Timepiece] = Timepiece,
-                 heard_by: "Callable[[World, Station, object], None] | None" = None) -> None:
+                 heard_by: "Callable[[World, Station, object], None] | None" = None, policy: str = "") -> None:
         self.now_us = BEGIN_US
         self.wall_offset_us = WALL_US - self.now_us
         self.field = Field(plan, Random)
         self.trust = trust
         self.safe_min = ""
         """Why a gateway that starts now begins in SAFE-MIN."""
+        self.policy = policy
+        """The flood policy that a gateway that starts now finds in its file."""
         self.sounds: list[Sound] = []
         self.contacts: list[Contact] = []
         self.frames: list[Frame] = []
@@ -190,7 +192,7 @@ class World:
                published: list[tuple[int, Publish]] | None = None) -> None:
         session = f"{config.id}-{self.now_us}"
         gateway = Gateway(config, self.trust, disk.read(), session, "world", safe_min=self.safe_min,
-                          chance=session)
+                          chance=session, policy=self.policy)
         station = self.stations[config.id] = Station(config, gateway, disk, clock, published or [])
         self.lives[config.id].append((self.now_us, None))
         for bus in config.spec.bus:

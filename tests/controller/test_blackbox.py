@@ -72,9 +72,9 @@ class Flight:
         self.world = World(site.load(DEMO / "site.toml"), [CONFIG], TRUST)
 
     def begin(self, config: Config, file: SignedList, records: list[Record], session: str, version: str,
-              safe_min: str, chance: str) -> "Noted":
+              safe_min: str, chance: str, policy: str) -> "Noted":
         """What the world makes in place of a gateway."""
-        made = Origin(config, file, session, version, safe_min=safe_min, chance=chance)
+        made = Origin(config, file, session, version, safe_min=safe_min, chance=chance, policy=policy)
         gateway = made.gateway(records)
         self.box = Blackbox(self.folder, self.size, 0, origin.told(made, PROFILES), records,
                             partial(snapshot.take, gateway), self.said.append)

@@ -112,11 +112,12 @@ def test_water_that_rises_fast_is_one_colour_deeper():
     fast = sees("radar", 20, rise_1_cm=6.0)
     long = sees("staff", 20, rise_1_cm=1.5, rise_5_cm=9.0)
     dry = sees("pressure", -3, rise_1_cm=6.0, id="dry")
+    drained = sees("radar", 20, rise_1_cm=-2.0, rise_5_cm=30.0)
     red = sees("radar", 55, rise_1_cm=6.0, id="red")
-    found = early([slow, fast, long, dry, red, lost("float")], DEPTHS, 3.0, 8.0)
-    assert [s.low_cm for s in found] == [20, 27.0, 27.0, -3, 55, None]
+    found = early([slow, fast, long, dry, drained, red, lost("float")], DEPTHS, 3.0, 8.0)
+    assert [s.low_cm for s in found] == [20, 27.0, 27.0, -3, 20, 55, None]
     assert all(s.high_cm is None or s.low_cm is None or s.low_cm <= s.high_cm for s in found)
-    assert [s.value for s in found] == [20, 20, 20, -3, 55, None], "what is shown is what is measured"
+    assert [s.value for s in found] == [20, 20, 20, -3, 20, 55, None], "what is shown is what is measured"
 
 
 def test_what_is_shown_is_the_middle_or_the_deeper_of_two():
