@@ -147,7 +147,8 @@ def policy(of: Config, *signers: dict[str, str], **changes: Any) -> str:
 class Underpass:
     def __init__(self, folder: Path, with_policy: bool = True) -> None:
         self.plan, self.config = load(folder)
-        self.world = World(self.plan, [self.config], TRUST, policy(self.config) if with_policy else "")
+        self.world = World(self.plan, [self.config], TRUST,
+                           policy=policy(self.config) if with_policy else "")
         self.world.run(20)
 
     def storm(self, text: str = FLASH) -> None:
