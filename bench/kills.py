@@ -1,0 +1,284 @@
+"""kill -9 of real sirends at every point of journal, bus and broker, thousands of times, and what must hold after it.
+
+A batch is one gateway's journal: real ptys, a real mosquitto, real SQLite. In it one sirend after the other is started
+with a fuse (`fuse.py`), given signed orders (drills and live warnings, at once and ahead, stops, and old orders once
+more), and killed; the next one is what recovers. At the end one without a fuse brings everything to its end, and
+`aftermath.py` judges. What is counted of crashes is removed between kills, as a boot does, or SAFE-MIN would refuse the
+rest.
+
+    .venv/bin/python -m bench.kills [--kills 2000] [--workers 4] [--out FILE]    # FILE: taken up again where it ended
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from bench import aftermath, fuse, measure
+from controller import wire
+from controller.wire import Action, Mode, OrderBody, Sound
+from firmware_bridge.machine import S
+from hub import keys
+from simulators.city import ROOT, City
+
+KILLS, BATCH = 2_000, 25
+GATEWAYS = {"gateway.toml": ("gw-jinshui", "41/01/05", 3), "gateway-3.toml": ("gw-erqi", "41/01/03", 2)}
+"""Leased relays and a latching coil behind a serial line; heads that bound themselves behind TCP."""
+ONLINE_S = 10.0
+"""A sirend that is not at the broker by then is killed where it stands."""
+ALIVE_S = 2.5
+"""How long after its orders one may live whose fuse did not burn; then it is killed at that moment."""
+SETTLE_S = 60.0
+"""RECOVER says 120 s; nothing here takes so long."""
+FUSES = {"start": 12, "order": 8}
+"""Up to so many passes of a point: most of them come in the first second."""
+WRITES = 3
+"""Octets are written several times as often as all else."""
+SIGNAL = """
+[signals.kill-two]
+zh = "两响（测量）"
+en = "Two (bench)"
+family = "test"
+cells = [{ on_s = 1 }, { off_s = 0.5 }]
+repeats = 2
+source = "no signal: two seconds, to be killed in"
+"""
+SIGNERS = ("operator-1", "commander")
+
+
+@contextmanager
+def city(gateway: str) -> Iterator[City]:
+    """One gateway's site and broker, and no sirend yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        configs = Path(folder) / "configs"
+        shutil.copytree(ROOT / "configs", configs, ignore=shutil.ignore_patterns("run"))
+        (configs / "signals" / "kills.toml").write_text(SIGNAL)
+        for file in [*(configs / "demo").glob("gateway*.toml"), configs / "demo" / "hub.toml"]:
+            file.write_text(file.read_text().replace('"../signals/demo.toml"',
+                                                     '"../signals/demo.toml", "../signals/kills.toml"')
+                            .replace("starts_per_hour = 60", "starts_per_hour = 600"))
+        with City([gateway], configs, broker="mosquitto") as city:
+            city.stop(gateway)
+            city.stop("hub")
+            yield city
+
+
+class Batch:
+    """So many kills of one gateway. Everything that is chosen is chosen by the seed."""
+
+    def __init__(self, city: City, gateway: str, seed: int, said: bool = False) -> None:
+        self._city, self._file = city, gateway
+        self._id, self._area, _ = GATEWAYS[gateway]
+        self._chance = Random(seed)
+        self._said = said
+        self._keys = {name: keys.load_key(city.demo / "keys" / f"{name}.jwk") for name in SIGNERS}
+        self._digest = city.configs[0].signals.digest("kill-two")
+        self._sent: list[tuple[str, str, bytes]] = []
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"operator-{seed}", protocol=paho.MQTTv311)
+        self._client.connect("127.0.0.1", city.port)
+        self._client.loop_start()
+        self._log = city.folder / "sirend.log"
+        self._forker = subprocess.Popen([sys.executable, "-m", "bench.fuse"], cwd=ROOT, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._pid = 0
+        self._before = 0
+        self.kills_us: list[int] = []
+        self.points: Counter[str] = Counter()
+
+    def kill_once(self) -> None:
+        """Start one, give it something to do, and wait for its end."""
+        chance = self._chance
+        point, since = chance.choice(fuse.POINTS), chance.choice(fuse.SINCE)
+        n = chance.randint(1, FUSES[since] * (WRITES if point.startswith(("write", "send", "handled")) else 1))
+        self._start((point, n, since))
+        self._until(lambda: not self.alive or self._online(), ONLINE_S)
+        self._give()
+        self._until(lambda: not self.alive, ALIVE_S * chance.uniform(0.5, 1))
+        burnt = not self.alive
+        self.end(signal.SIGKILL)
+        self.kills_us.append(time.time_ns() // 1000)
+        self.points[point if burnt else "any moment"] += 1
+        if self._said:
+            print(f"{point} {n} since {since}: {'burnt' if burnt else 'killed'}", flush=True)
+
+    def settle(self) -> dict[str, list[str]]:
+        """One that is not killed ends everything; then what was broken."""
+        city = self._city
+        self._start(None)
+        # The hub sends again what has no answer; so do we.
+        end = time.monotonic() + SETTLE_S
+        while not aftermath.settled(city, self._id, city.orders(), city.receipts()) and time.monotonic() < end:
+            left = aftermath.unanswered(city.orders(), city.receipts())
+            for id, topic, payload in self._sent:
+                if id in left:
+                    self._client.publish(topic, payload, qos=1)
+            self._until(lambda: aftermath.settled(city, self._id, city.orders(), city.receipts()), 3)
+        self._until(lambda: all(s.off_wall_us is not None for s in city.history().soundings), 10)
+        self.end(signal.SIGTERM)
+        broken = aftermath.judge(city, self._id, self.kills_us)
+        if '"crash"' in self._log.read_text():
+            broken["CRASH"] = [self._log.read_text()[-2000:]]
+        return broken
+
+    @property
+    def alive(self) -> bool:
+        return self._pid != 0 and Path(f"/proc/{self._pid}").exists()
+
+    def end(self, how: signal.Signals) -> None:
+        """End the sirend that runs, if one does."""
+        with suppress(ProcessLookupError):
+            if self.alive:
+                os.kill(self._pid, how)
+        self._until(lambda: not self.alive, 10)
+        self._pid = 0
+
+    def close(self) -> None:
+        self.end(signal.SIGKILL)
+        self._client.loop_stop()
+        self._forker.terminate()
+        self._forker.wait()
+
+    def _start(self, wanted: tuple[str, int, str] | None) -> None:
+        run = self._city.demo / "run"
+        for ending in ("crashes", "mark"):
+            for path in run.glob(f"*.{ending}"):
+                path.unlink()
+        self._before = len(self._city.messages)
+        settings = [part for one in self._city.gateway_settings(self._file) for part in ("--set", one)]
+        wish = {"fuse": wanted, "arguments": ["run", str(self._city.demo / self._file), *settings],
+                "log": str(self._log)}
+        assert self._forker.stdin is not None
+        assert self._forker.stdout is not None
+        self._forker.stdin.write(json.dumps(wish) + "\n")
+        self._forker.stdin.flush()
+        self._pid = int(self._forker.stdout.readline())
+
+    def _online(self) -> bool:
+        return any(topic.endswith(f"/{self._id}/status") and b'"online"' in payload
+                   for _, topic, payload in self._city.messages[self._before:])
+
+    def _until(self, holds: Any, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not holds() and time.monotonic() < end:
+            time.sleep(0.02)
+
+    # Orders.
+
+    def _give(self) -> None:
+        chance = self._chance
+        if self._sent and chance.random() < 0.5:
+            # What was ordered before comes once more, as a hub or a broker would bring it.
+            for _, topic, payload in self._sent[-5:]:
+                self._client.publish(topic, payload, qos=1)
+        kind = chance.random()
+        if kind < 0.9:
+            live, ahead = chance.random() < 0.4, chance.random() < 0.6
+            self._order(Action.SOUND, Mode.LIVE if live else Mode.DRILL, chance.uniform(0.3, 1.2) if ahead else None)
+        if kind > 0.75:
+            time.sleep(chance.uniform(0, 1.0))
+            self._order(Action.STOP, Mode.LIVE, None)
+
+    def _order(self, action: Action, mode: Mode, start_in_s: float | None) -> None:
+        now_us = time.time_ns() // 1000
+        start_us = None if start_in_s is None else now_us + round(start_in_s * S)
+        sound = None
+        if action is Action.SOUND:
+            sound = Sound(name="kill-two", digest=self._digest,
+                          start_at=None if start_us is None else wire.to_text(start_us, 6))
+        body = OrderBody(
+            v=1, id=uuid.UUID(int=self._chance.getrandbits(128)).hex, deployment="demo", issuer="bench",
+            issued_at=wire.to_text(now_us), not_before=wire.to_text(now_us - S),
+            expires_at=wire.to_text((start_us or now_us) + 20 * S), area=self._area, action=action, mode=mode,
+            sound=sound, sequence=len(self._sent) + 1, trust_version=1)
+        signers = SIGNERS if mode is Mode.LIVE else SIGNERS[:1]
+        payload = keys.sign(body, [self._keys[name] for name in signers])
+        topic = wire.order_topic(self._area, action is Action.STOP)
+        self._sent.append((body.id, topic, payload))
+        self._client.publish(topic, payload, qos=1)
+
+
+def batch(seed: int, kills: int, said: bool = False) -> dict[str, Any]:
+    """One batch, from nothing to its judgement."""
+    gateway = list(GATEWAYS)[seed % len(GATEWAYS)]
+    with city(gateway) as here:
+        run = Batch(here, gateway, seed, said)
+        try:
+            for _ in range(kills):
+                run.kill_once()
+            broken = run.settle()
+        finally:
+            run.close()
+        soundings, receipts = len(here.history().soundings), len({(r.gateway, r.seq) for r in here.receipts()})
+        out = {"batch": seed, "gateway": gateway, "kills": len(run.kills_us), "points": dict(run.points),
+               "orders": len(here.orders()), "soundings": soundings, "receipts": receipts, "broken": broken}
+        if broken:
+            kept = Path(tempfile.mkdtemp(prefix=f"siren-kills-{seed}-"))
+            shutil.copytree(here.folder, kept, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("*.sock", "line-*", "*.notify"))
+            with (kept / "messages.jsonl").open("w") as file:
+                for wall_us, topic, payload in here.messages:
+                    file.write(json.dumps([wall_us, topic, payload.decode(errors="replace")]) + "\n")
+            (kept / "kills.json").write_text(json.dumps(run.kills_us))
+            out["kept"] = str(kept)
+        return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1, help="of the first batch")
+    parser.add_argument("--out", type=Path, help="a line a batch; what is in it already is not done again")
+    parser.add_argument("--batch", type=int, help="only this one, and tell of each kill")
+    options = parser.parse_args()
+    if options.batch is not None:
+        print(json.dumps(batch(options.batch, min(BATCH, options.kills), said=True), ensure_ascii=False))
+        return
+    done: dict[int, dict[str, Any]] = {}
+    if options.out is not None and options.out.exists():
+        done = {one["batch"]: one for one in map(json.loads, options.out.read_text().splitlines())}
+    seeds = range(options.seed, options.seed + -(-options.kills // BATCH))
+    began = time.monotonic()
+    with ProcessPoolExecutor(options.workers, max_tasks_per_child=1) as pool:
+        waiting = {pool.submit(batch, seed, BATCH): seed for seed in seeds if seed not in done}
+        for future in as_completed(waiting):
+            seed = waiting[future]
+            try:
+                one = future.result()
+            except Exception as error:  # a batch that could not be run is no batch: it is told, and counts as broken
+                one = {"batch": seed, "kills": 0, "points": {}, "orders": 0, "soundings": 0, "receipts": 0,
+                       "broken": {"RUN": [f"{type(error).__name__}: {error}"[:2000]]}}
+            done[seed] = one
+            print(json.dumps(one, ensure_ascii=False), flush=True)
+            if options.out is not None:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(one, ensure_ascii=False) + "\n")
+    mine = [done[seed] for seed in seeds if seed in done]
+    points: Counter[str] = Counter()
+    for one in mine:
+        points.update(one["points"])
+    broken = {str(one["batch"]): one["broken"] for one in mine if one["broken"]}
+    totals = {name: sum(one[name] for one in mine) for name in ("kills", "orders", "soundings", "receipts")}
+    measure.report({**totals, "batches": len(mine), "points": dict(sorted(points.items())), "broken": broken,
+                    "minutes": round((time.monotonic() - began) / 60, 1)},
+                   {f"kills >= {options.kills}": totals["kills"] >= options.kills, "nothing broken": not broken})
+
+
+if __name__ == "__main__":
+    main()
