@@ -23,6 +23,8 @@ EDGE_US = 500 * MS
 """How far an edge may be from its instant; a busy machine counts against us."""
 PROMISES = ("BOUNDED-ON", "HONEST")
 """Of `promises.py`, those that hold whatever is killed. The others suppose that a process is there to keep them."""
+HEARD_US = 400 * MS
+"""What left for the wire before a kill is heard so long after it: a head takes 0.3 s to begin."""
 HEADS = 40
 """Told heads that the auditor is given: the newest."""
 
@@ -34,7 +36,7 @@ def judge(city: City, gateway: str, kills_us: Sequence[int]) -> dict[str, list[s
     found["JOURNAL-FIRST"] = [*journal_first(city, history, gateway)]
     found["ANSWERED"] = [*answered(history)]
     found["ONCE"] = [*once(history, kills_us)]
-    found["LAST-WORD"] = [*last_word(history)]
+    found["LAST-WORD"] = [*last_word(history, kills_us)]
     found["IN-TIME"] = [*in_time(history)]
     found["NO-HOLE"] = [*no_hole(city, gateway)]
     found["AUDIT"] = [*audit(city, gateway)]
@@ -76,18 +78,15 @@ def _scheduled_twice(history: History, order: Ordered, siren: str, starts: Seque
 
 def _begun_twice(history: History, order: Ordered, siren: str, starts: Sequence[int],
                  kills_us: Sequence[int]) -> Iterator[str]:
-    """When it counts from is known to the gateway alone: so no more starts than phases in one life of a process.
-
-    What left before a kill may be heard a little after it; nothing is there again so soon.
-    """
-    lives = Counter(sum(at <= start - EDGE_US for at in kills_us) for start in starts)
+    """When it counts from is known to the gateway alone: so no more starts than phases in one life of a process."""
+    lives = Counter(sum(at <= start - HEARD_US for at in kills_us) for start in starts)
     if any(times > len(history.timeline(order).phases) for times in lives.values()):
         yield "began more often than it has phases"
     if len(lives) > 1 and order.body.mode is not Mode.LIVE:
         yield "went on with what a kill had cut"
 
 
-def last_word(history: History) -> Iterator[str]:
+def last_word(history: History, kills_us: Sequence[int]) -> Iterator[str]:
     """Nothing of an order begins after its last receipt, nor on a siren after a stop's."""
     for order in history.orders:
         for siren in order.sirens:
@@ -104,7 +103,8 @@ def last_word(history: History) -> Iterator[str]:
                 phases = history.phases_of(other, siren)
                 late = [s.on_wall_us for s in history.sounds_of(siren) if s.on_wall_us > end_us + MS
                         and any(on - EDGE_US <= s.on_wall_us < off for on, off in phases)
-                        and not _asked_by_another(history, other, siren, s.on_wall_us)]
+                        and not _asked_by_another(history, other, siren, s.on_wall_us)
+                        and not any(at <= s.on_wall_us <= at + HEARD_US for at in kills_us)]
                 for at in late:
                     yield (f"{siren} began at {at} for {other.body.id}, after the last word of {order.body.id}"
                            f" at {end_us}")

@@ -107,8 +107,15 @@ class Accept(Message):
     """For a stop: it also forbids what comes later and was issued before it."""
     reason: str = ""
     """Why it was refused as a whole, in a record of kind `refuse`."""
+    refused: dict[str, str] | None = None
+    """The sirens for which it was refused, and why; `sirens` are the others."""
     raw: str | None = None
     """The signed order as it came."""
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """Every refusal in it; of the whole order under no siren's name."""
+        return (self.refused or {}) | ({"": self.reason} if self.reason else {})
 
     @property
     def due_us(self) -> int:
@@ -210,6 +217,11 @@ class Ledger:
         """Orders with a siren whose last word is not said, oldest first."""
         return list(self._open.values())
 
+    def unsaid(self) -> list[tuple[Entry, str, str]]:
+        """After a restart: what was refused on the disk, on which siren and why, and not said before."""
+        return [(entry, siren, reason) for entry in self.open() for siren, reason in entry.accept.refusals.items()
+                if siren in entry.parts and entry.parts[siren].state is State.CUT]
+
     def warns(self, wall_us: int) -> bool:
         """Whether something live sounds or is about to."""
         return any(e.accept.mode is Mode.LIVE and e.accept.action is Action.SOUND and e.accept.start_wall_us <= wall_us
@@ -281,13 +293,17 @@ class Ledger:
 
     def restore(self, records: Iterable[Record]) -> None:
         """Read back what the journal holds, oldest record first. What another version wrote is passed over."""
+        said: set[str] = set()
         for record in records:
             try:
                 match record.kind:
                     case "accept" | "refuse":
-                        self._restore_accept(wire.validate(Accept, dict(record.body)))
+                        self._restore_accept(wire.validate(Accept, dict(record.body)), said)
                     case "receipt":
-                        self._restore_receipt(wire.validate(Receipt, dict(record.body)))
+                        receipt = wire.validate(Receipt, dict(record.body))
+                        if receipt.stage.terminal and not receipt.siren:
+                            said.add(receipt.order)
+                        self._restore_receipt(receipt)
                     case "alive":
                         self._alive(str(record.body.get("at")))
             except Malformed:
@@ -298,12 +314,14 @@ class Ledger:
                     part.state = State.DONE
                 del self._open[entry.id]
 
-    def _restore_accept(self, accept: Accept) -> None:
+    def _restore_accept(self, accept: Accept, said: set[str]) -> None:
+        """What it refused stands open too until the receipt of that is found, or was: `said`."""
         self._alive(accept.at)
         if accept.order in self._entries:
             return
         self.make_room(True, wire.to_wall_us(accept.at))
-        self.add(Entry.new(accept.model_copy(update={"raw": None}), accept.sirens, State.CUT))
+        refused = [siren for siren in accept.refusals if siren or accept.order not in said]
+        self.add(Entry.new(accept.model_copy(update={"raw": None}), [*accept.sirens, *refused], State.CUT))
         if accept.forbids:
             self.remember_stop(accept)
 

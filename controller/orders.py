@@ -107,6 +107,8 @@ class Orders:
         self._out = []
         if self._born_us is None:
             self._born_us = now_us
+            for entry, siren, reason in self._ledger.unsaid():
+                self._end(entry, siren, Stage.REJECTED, reason)
             self._stop_again()
             self._withdraw()
         match event:
@@ -240,7 +242,8 @@ class Orders:
             elif self._ledger.outranked(accept, siren, self._wall.us):
                 refused[siren] = Reason.OUTRANKED
         sirens = tuple(s for s in accept.sirens if s not in refused)
-        entry = Entry.new(accept.model_copy(update={"sirens": sirens}), accept.sirens, State.WAITING, client)
+        kept = {"sirens": sirens, "refused": {s: str(r) for s, r in refused.items()} or None}
+        entry = Entry.new(accept.model_copy(update=kept), accept.sirens, State.WAITING, client)
         self._answer(entry, "", Stage.RECEIVED)
         entry.until_us = self._now_us + (LIVE_PATIENCE_US if accept.mode is Mode.LIVE else DRILL_PATIENCE_US)
         self._remember(entry, "accept" if sirens else "refuse")

@@ -797,6 +797,54 @@ def test_what_was_stopped_stays_stopped_after_a_restart() -> None:
     assert said(after.arrives(live(2, issued_s=-1)))[-1] == ("s-1", Stage.REJECTED, "stopped")
 
 
+def reborn(desk: Desk, kinds: set[str]) -> tuple[list[tuple[str, Stage, str]], Desk]:
+    """What a successor says first that finds only these kinds of records: the power went in between."""
+    after = Desk(sirens=desk.sirens, records=[r for r in desk.records if r.kind in kinds], boot="two", wall_s=1)
+    return said(after.first), after
+
+
+def test_a_refusal_that_was_kept_and_not_said_is_said_after_a_restart() -> None:
+    """Killed between the two commits, found by `bench kills`: its order had no last word for ever."""
+    desk = Desk()
+    desk.arrives(drill(sound="no-such-signal"))
+    (reason,) = {r.body["reason"] for r in desk.records if r.kind == "refuse"}
+    first, after = reborn(desk, {"refuse"})
+    assert first == [("", Stage.REJECTED, reason)]
+    assert of(SayAgain, after.arrives(drill(sound="no-such-signal"))) == [SayAgain(name(1))]
+    assert reborn(after, {"refuse", "receipt"})[0] == []
+    assert reborn(desk, {"refuse", "receipt"})[0] == []
+
+
+def test_a_refusal_of_each_siren_is_said_after_a_restart() -> None:
+    desk = Desk()
+    desk.arrives(stop())
+    desk.arrives(live(2, issued_s=-1))
+    gone = [r for r in desk.records if r.kind == "receipt" and r.body["order"] == name(2)]
+    desk.records = [r for r in desk.records if r not in gone]
+    first, after = reborn(desk, {"accept", "refuse", "receipt"})
+    assert first == [("s-1", Stage.REJECTED, "stopped"), ("s-2", Stage.REJECTED, "stopped")]
+    assert reborn(after, {"accept", "refuse", "receipt"})[0] == []
+
+
+def test_a_refusal_of_one_siren_is_said_after_a_restart_and_the_other_goes_on() -> None:
+    desk = Desk()
+    desk.arrives(stop(sirens=["s-1"]))
+    desk.written(desk.arrives(live(2, issued_s=-1)))
+    desk.records = [r for r in desk.records if r.body.get("order") != name(2) or r.kind == "accept"]
+    first, after = reborn(desk, {"accept", "receipt"})
+    assert first == [("s-1", Stage.REJECTED, "stopped"), ("s-2", Stage.TROUBLE, "cut by restart, goes on")]
+    assert [a.siren for a in of(Activate, after.first)] == ["s-2"]
+
+
+def test_what_was_refused_before_it_was_believed_is_not_refused_twice_after_a_restart() -> None:
+    desk = Desk(clock=False)
+    assert refused(desk.arrives(drill(sound="no-such-signal"))) == "no-time"
+    desk.tick(1)
+    desk.arrives(drill(sound="no-such-signal"), after_s=5)
+    assert [r.kind for r in desk.records if r.body.get("order") == name(1)] == ["receipt", "refuse"]
+    assert reborn(desk, {"refuse", "receipt"})[0] == []
+
+
 def test_an_order_that_a_stop_forbade_before_the_restart() -> None:
     """The stop's own answer was complete; the activation's last word was lost with the power."""
     desk = cut(live(), True)

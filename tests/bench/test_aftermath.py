@@ -1,0 +1,106 @@
+"""The judge of `bench kills`: every claim of it finds what it is for, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import aftermath
+from controller import config, wire
+from controller.wire import Action, Mode, OrderBody, Receipt, Sound, Stage
+from firmware_bridge.machine import MS, S
+from simulators.promises import History, Ordered, Sounding
+
+CONFIG = config.load(Path(__file__).parents[2] / "configs" / "demo" / "gateway.toml")
+T0 = 1_789_696_800_000_000
+NAME = next(name for name, signal in CONFIG.signals.signals.items() if signal.repeats > 1 and signal.family == "test")
+PHASES = CONFIG.signals.timeline(NAME).phases
+
+
+def order(n: int, mode: Mode = Mode.DRILL, action: Action = Action.SOUND, scheduled: bool = True,
+          at_us: int = T0) -> Ordered:
+    start = wire.to_text(at_us + S, 6) if scheduled else None
+    sound = Sound(name=NAME, digest=CONFIG.signals.digest(NAME), start_at=start) if action is Action.SOUND else None
+    body = OrderBody(v=1, id=f"{n:032x}", deployment="demo", issuer="test", issued_at=wire.to_text(at_us),
+                     not_before=wire.to_text(at_us), expires_at=wire.to_text(at_us + 20 * S), area="41/01",
+                     action=action, mode=mode, sound=sound, sequence=n, trust_version=1)
+    return Ordered(body, ("s-101",))
+
+
+def receipt(of: Ordered, seq: int, stage: Stage, at_us: int, siren: str = "s-101") -> Receipt:
+    return Receipt(v=1, seq=seq, gateway=CONFIG.id, order=of.body.id, siren=siren, stage=stage, mode=of.body.mode,
+                   at=wire.to_text(at_us))
+
+
+def sounds(*pairs: tuple[int, int]) -> list[Sounding]:
+    return [Sounding("s-101", T0 + S + on, T0 + S + off, "write") for on, off in pairs]
+
+
+def history(orders: list[Ordered], soundings: list[Sounding], receipts: list[Receipt] | None = None) -> History:
+    return History([CONFIG], orders, receipts or [], soundings, {CONFIG.id: []})
+
+
+WHOLE = sounds(*((p.on_us, p.off_us) for p in PHASES))
+FIRST = PHASES[0]
+AGAIN = sounds((FIRST.on_us, FIRST.on_us + 300 * MS), (FIRST.on_us + 900 * MS, FIRST.off_us))
+BETWEEN = T0 + S + FIRST.on_us + 400 * MS
+
+
+def test_a_phase_that_sounds_once_is_right() -> None:
+    assert [*aftermath.once(history([order(1)], WHOLE), [])] == []
+    assert [*aftermath.once(history([order(1, scheduled=False)], WHOLE), [])] == []
+
+
+@pytest.mark.parametrize(("mode", "kills", "wrong"), [
+    (Mode.DRILL, [], True), (Mode.DRILL, [BETWEEN], True), (Mode.LIVE, [], True), (Mode.LIVE, [BETWEEN], False),
+])
+def test_a_second_start_of_a_phase_is_a_live_warning_that_goes_on(mode: Mode, kills: list[int], wrong: bool) -> None:
+    found = [*aftermath.once(history([order(1, mode)], AGAIN), kills)]
+    assert bool(found) is wrong
+    if wrong:
+        assert "s-101 began phase 1 twice" in found[0]
+
+
+def test_a_drill_at_once_does_not_go_on_after_a_kill() -> None:
+    lived = history([order(1, scheduled=False)], WHOLE)
+    killed = [T0 + S + PHASES[1].on_us - 500 * MS]
+    (found,) = aftermath.once(lived, killed)
+    assert "went on with what a kill had cut" in found
+    more = history([order(1, scheduled=False)], WHOLE + sounds((7 * S, 8 * S), (9 * S, 10 * S)) * len(PHASES))
+    assert "more often than it has phases" in next(iter(aftermath.once(more, [])))
+
+
+def test_nothing_begins_after_the_last_word() -> None:
+    drill = order(1)
+    early = receipt(drill, 1, Stage.FAILED, T0 + S + FIRST.on_us - 100 * MS)
+    (found,) = aftermath.last_word(history([drill], WHOLE[:1], [early]), [])
+    assert "after the last word" in found
+    late = receipt(drill, 1, Stage.FINISHED, WHOLE[-1].off_wall_us or 0)
+    assert [*aftermath.last_word(history([drill], WHOLE, [late]), [])] == []
+    # What left before a kill is heard after it, and after the successor's word.
+    assert [*aftermath.last_word(history([drill], WHOLE[:1], [early]), [WHOLE[0].on_wall_us - 100 * MS])] == []
+
+
+def test_a_stop_that_had_its_last_word_ends_it() -> None:
+    drill, stop = order(1), order(2, Mode.LIVE, Action.STOP, at_us=T0 + 500 * MS)
+    word = receipt(stop, 1, Stage.FINISHED, T0 + 600 * MS)
+    found = [*aftermath.last_word(history([drill, stop], WHOLE[:1], [word]), [])]
+    assert len(found) == 1
+    assert drill.body.id in found[0]
+
+
+def test_each_order_has_one_last_word() -> None:
+    drill = order(1)
+    none = history([drill], [], [receipt(drill, 1, Stage.ACCEPTED, T0)])
+    assert "0 last words" in next(iter(aftermath.answered(none)))
+    two = history([drill], [], [receipt(drill, 1, Stage.FAILED, T0), receipt(drill, 2, Stage.FINISHED, T0)])
+    assert "2 last words" in next(iter(aftermath.answered(two)))
+    for one in (receipt(drill, 1, Stage.FAILED, T0), receipt(drill, 1, Stage.REJECTED, T0, siren="")):
+        assert [*aftermath.answered(history([drill], [], [one, one]))] == []
+    assert aftermath.unanswered([drill], []) == {drill.body.id}
+    assert aftermath.unanswered([drill], [receipt(drill, 1, Stage.REJECTED, T0, siren="")]) == set()
+
+
+def test_what_no_order_asked_for_is_found() -> None:
+    assert [*aftermath.in_time(history([order(1)], WHOLE))] == []
+    (found,) = aftermath.in_time(history([order(1)], sounds((-2 * S, -S))))
+    assert "when no order asked for it" in found
