@@ -253,17 +253,17 @@ class Orders:
             self._waiting[entry.id] = entry
 
     def _durable(self, token: int) -> None:
-        self._out += self._regime.journal(True)
+        self._disk(True)
         for entry in [e for e in self._waiting.values() if e.token <= token and e.awaits_disk]:
             self._go(entry)
 
     def _append_failed(self, token: int, why: str) -> None:
-        self._out += self._regime.journal(False, why)
+        self._disk(False, why)
         for entry in [e for e in self._waiting.values() if e.token == token and e.awaits_disk]:
             self._go_without_disk(entry)
 
     def _go_without_disk(self, entry: Entry) -> None:
-        self._out += self._regime.journal(False, "no answer from the journal")
+        self._disk(False, "no answer from the journal")
         if self._regime.goes_unwritten(entry.accept, self._wall.believed_us):
             self._go(entry)
             return
@@ -405,17 +405,20 @@ class Orders:
             else:
                 self._go_without_disk(entry)
         if self._pulse.beats(self._now_us):
-            self._keep("alive", {"at": self._wall.text})
+            self._keep("alive", {} if self._wall.believed_us is None else {"at": self._wall.text})
             self._watch()
 
     def _keep(self, kind: str, body: Mapping[str, object]) -> None:
-        """For who comes after a restart."""
         self._token += 1
         self._out.append(Append(self._token, Record(kind, body)))
 
+    def _disk(self, works: bool, why: str = "") -> None:
+        self._out += self._regime.journal(works, why)
+        self._watch()
+
     def _watch(self) -> None:
-        """While something live sounds or is about to, the journal shall know when we were last here."""
-        self._pulse.watch(self._now_us, self._ledger.warns(self._wall.us))
+        """While something live sounds, the journal shall know when we were last here. While it refuses, it is asked."""
+        self._pulse.watch(self._now_us, self._regime.unwritten or self._ledger.warns(self._wall.us))
 
     # Answers.
 

@@ -1,6 +1,7 @@
 """The pulse: while a warning sounds the journal is told, again and again, that we are here.
 
-After a restart the newest pulse tells how long the outage was. It refuses to know what sounds.
+After a restart the newest pulse tells how long the outage was. It beats while the journal refuses as well: that it
+takes records again is seen by one that it takes. It refuses to know what sounds.
 """
 
 from firmware_bridge.machine import S

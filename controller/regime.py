@@ -40,6 +40,11 @@ class Regime:
         """The disk took a record, or did not."""
         return self._mode(NO_JOURNAL, not works, why)
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether the disk did not take what it was given last."""
+        return NO_JOURNAL in self._modes
+
     def clock(self, wall: Wall) -> list[Degraded | Notice]:
         """The clock was heard."""
         out: list[Degraded | Notice] = []

@@ -797,6 +797,29 @@ def test_what_was_stopped_stays_stopped_after_a_restart() -> None:
     assert said(after.arrives(live(2, issued_s=-1)))[-1] == ("s-1", Stage.REJECTED, "stopped")
 
 
+@pytest.mark.parametrize("clock", [True, False])
+def test_a_disk_that_takes_records_again_is_found_with_no_order_to_write(clock: bool) -> None:
+    """Found by a full disk: NO-JOURNAL stayed on until the next order, though there was room for hours."""
+    desk = Desk(sirens=("s-1",))
+    out = desk.arrives(drill())
+    (begun,) = of(Degraded, desk.do(AppendFailed(of(Append, out)[0].token, "disk full")))
+    assert begun.on
+    if not clock:
+        desk.tick(1, level=Trust.UNTRUSTED)
+    asked = 0
+    for n in range(3):
+        (again,) = of(Append, desk.do(Woken(), after_s=pulse.EVERY_US / S))
+        assert again.record.kind == "alive"
+        assert ("at" in again.record.body) is clock
+        asked += 1
+        if n < 2:
+            assert of(Degraded, desk.do(AppendFailed(again.token, "disk full"))) == []
+    (ended,) = of(Degraded, desk.do(Durable(again.token)))
+    assert (ended.mode, ended.on, asked) == ("NO-JOURNAL", False, 3)
+    assert of(Append, desk.do(Woken(), after_s=100)) == []
+    Ledger().restore(desk.records)
+
+
 def reborn(desk: Desk, kinds: set[str]) -> tuple[list[tuple[str, Stage, str]], Desk]:
     """What a successor says first that finds only these kinds of records: the power went in between."""
     after = Desk(sirens=desk.sirens, records=[r for r in desk.records if r.kind in kinds], boot="two", wall_s=1)
