@@ -33,9 +33,9 @@ DISK_KIB = 600
 
 
 @needs_mosquitto
-@pytest.mark.parametrize("seed", [4, 3], ids=["serial", "tcp"])
-def test_kill_nine_at_any_point_breaks_no_promise(seed: int) -> None:
-    found = kills.batch(seed, 9)
+@pytest.mark.timeout(300)
+def test_kill_nine_at_any_point_breaks_no_promise() -> None:
+    found = kills.batch(4, 9)
     assert found["kills"] == 9
     assert found["soundings"] > 0
     assert found["broken"] == {}, f"kept in {found.get('kept')}"
