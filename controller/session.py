@@ -327,7 +327,7 @@ class Session:
 
     def _notice(self, notice: Notice, out: list[SessionEffect]) -> None:
         event = Event(seq=0, gateway=self._birth.gateway, at=self._instant(), what=notice.what,
-                      subject=notice.subject, detail=notice.detail, urgent=notice.urgent,
+                      subject=_carried(notice.subject), detail=_carried(notice.detail), urgent=notice.urgent,
                       samples=None if notice.samples is None else
                       {gauge: tuple(seen) for gauge, seen in notice.samples.items()})
         self._say(event, out)
@@ -405,6 +405,11 @@ class Session:
         """The wall's reading. Before the first Clock it is 1970 and the time since boot: plainly no date."""
         wall_us = (self._now_us if at_us is None else at_us) + self._wall_minus_now_us
         return wire.to_text(max(MS, wall_us))
+
+
+def _carried(text: str) -> str:
+    """A text as a message can carry it: JSON may name half a character."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _line(message: Receipt | Event) -> Line:

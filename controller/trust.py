@@ -127,7 +127,8 @@ class Rejected(Exception):
     def __init__(self, reason: Reason, order: str | None = None, detail: str = "") -> None:
         self.reason = reason
         self.order = order
-        self.detail = detail[:DETAIL_LIMIT]
+        # JSON may name half a character, which no message can carry.
+        self.detail = detail.encode(errors="backslashreplace").decode()[:DETAIL_LIMIT]
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
 
 

@@ -59,4 +59,5 @@ class Malformed(ValueError):
     """Bytes that do not follow the protocol. The text says what was expected and what came, in so many characters."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(cut(text, SAID_LIMIT))
+        # What JSON escapes may be half a character, which no message and no log can carry.
+        super().__init__(cut(text, SAID_LIMIT).encode(errors="backslashreplace").decode())

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.parsers_message import _Fed, orders
 from controller import beside, crash, strictjson, wire
 from controller.config import load
+from controller.event import Arrived
 from firmware_bridge import document, modbus, profile
 from firmware_bridge.errors import BadDocument, Malformed
 from firmware_bridge.framing import Plain
-from firmware_bridge.machine import S
+from firmware_bridge.machine import S, Woken
 from firmware_bridge.text import Template
 from hub import keys
 from hub.event import told
@@ -175,6 +177,15 @@ def test_a_status_that_is_ahead_of_all_numbers() -> None:
     body = {"gateway": "gw-1", "session": "s", "state": "online", "at": "2026-09-18T02:00:00.000Z", "last_seq": 2**60}
     with pytest.raises(Malformed, match="last_seq"):
         told(TOPIC + "status", json.dumps(body).encode(), False, 0)
+
+
+def test_half_a_character_in_what_is_told_ended_a_gateway() -> None:
+    """A topic that had one stood in an event, and no message could be made of that."""
+    fed = _Fed()
+    for _ in range(2):
+        fed.hear(Arrived("siren/1/o/41/\udfff\ud800", orders()[0].data, retained=True))
+    for _ in range(1100):
+        fed.hear(Woken())
 
 
 # What is read as rows.
