@@ -195,6 +195,7 @@ def main() -> int:
     parser.add_argument("module", type=Path, help="controller/trust.py ...")
     parser.add_argument("--sample", type=int, help="so many at random; left out: all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=1e9, metavar="S", help="begin no mutant after so many seconds")
     parser.add_argument("--only", help="only those whose description contains this")
     args = parser.parse_args()
     # What every child needs is imported once, by the parent; nothing of what is tested may be.
@@ -215,12 +216,14 @@ def main() -> int:
     limit_s = max(LEAST_S, SLOW_FACTOR * (time.monotonic() - began))
     counts: Counter[bool] = Counter()
     for mutant in chosen:
+        if time.monotonic() - began > args.budget:
+            break
         noticed = killed(name, path, changed(tree, mutant), tests, limit_s)
         counts[noticed] += 1
         if not noticed:
             print(f"survived  {args.module}:{mutant}", flush=True)
-    share = 100 * counts[True] / max(1, len(chosen))
-    print(f"{args.module}: {counts[True]} of {len(chosen)} killed ({share:.1f} %), of {len(every)} there are; seed"
+    share = 100 * counts[True] / max(1, counts.total())
+    print(f"{args.module}: {counts[True]} of {counts.total()} killed ({share:.1f} %), of {len(every)} there are; seed"
           f" {args.seed}, {time.monotonic() - began:.0f} s")
     return 0
 

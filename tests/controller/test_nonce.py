@@ -75,6 +75,8 @@ def test_nobody_guesses_them_and_without_chance_there_are_none() -> None:
         return nonces.shown
 
     assert first("") is None
+    assert not Nonces("chance").good(0, "0" * 32)
+    assert not Nonces("chance").use(0, "0" * 32)
     assert len({first(f"boot {n}") for n in range(20)}) == 20
 
 

@@ -164,5 +164,5 @@ def test_a_list_without_a_commander_is_warned_of_and_one_with_him_is_not() -> No
         keys = {k["kid"]: entry(k, role) for k, role in zip((LI, ZHANG), roles, strict=True)}
         return [w for w in signers.warnings(signers.parse(json.dumps(plain(keys=keys)), "f")) if "commander" in w]
 
-    assert told("operator", "commander") == []
+    assert told("operator", "commander") == told("commander", "commander") == []
     assert told("operator", "operator") == ["名单中没有指挥员 / no commander in it: nobody can order a live warning"]
