@@ -284,6 +284,7 @@ def test_an_old_gateway_toml_put_back_does_not_stop_a_gateway() -> None:
     back = house.again(listed(7))
     assert back.rules == 8
     assert ("trust-roots-differ", "8") in notices(back.said)
+    assert [n.urgent for n in back.said if isinstance(n, Notice) and n.what == "trust-roots-differ"] == [True]
 
 
 # The disk.
