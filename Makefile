@@ -6,7 +6,7 @@ DEV = $(PYTHON) tools/dev.py
 help:
 	@$(DEV) --help
 
-setup demo test check bench states schema lock:
+setup demo demo-flood test check bench states schema lock:
 	@$(DEV) $@ $(ARGS)
 
 attack:
@@ -20,4 +20,4 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build run *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test check bench attack swarm states schema lock clean
+.PHONY: help setup demo demo-flood test check bench attack swarm states schema lock clean

@@ -39,18 +39,23 @@ from controller.scale import NAMES, colour_of
 from controller.signers import TrustList
 from controller.wall import Wall
 from controller.wire import Ack
-from firmware_bridge import document
-from firmware_bridge.errors import BadDocument, Malformed, Problem
+from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
 from firmware_bridge.machine import S, Woken, earliest
 from firmware_bridge.reading import Took
 
 KIND, BESIDE = "flood", "flood-beside"
 """The journal's newest record, and the copy that it keeps beside itself."""
+NOBODY_WAITS = -1
+"""The token of a record without which all goes on."""
+LEVEL = "level"
+"""A record of what the gauges of a wet spot showed: the curve of a flood, as proof."""
+WET_CM = 3.0
+"""From here on levels are kept, as while any colour is in force."""
+LEVEL_US = 60 * S
+"""One record a minute has six samples of each gauge: an hour of flood is sixty small rows."""
 RETRY_US = 10 * S
 """How often a book that the disk refused is written again."""
-DRAFT_S = 180
-"""How long a siren sounds in a draft."""
 SHELF_MIN = 60.0
 """A shelf without a time."""
 
@@ -72,19 +77,6 @@ def ground(config: Config) -> Ground:
                   {s.id: spot_digest(s, config.scales[s.scale]) for s in spec.spot},
                   frozenset(s.id for s in spec.siren),
                   {name: signals.digest(name) for name in (*signals.signals, *signals.programmes)})
-
-
-def draft(config: Config, issued_at: str, sound: str, version: int) -> dict[str, Any]:
-    """A policy for this gateway as it is, to be changed and signed: every spot's deepest colour, every siren."""
-    here = ground(config)
-    if sound not in here.signals:
-        raise BadDocument([Problem(str(config.file), "sound", sound, "没有这个信号 / no such signal;"
-                                   f" {document.meant(sound, here.signals, 'signals')}")])
-    rules = [{"spot": s.id, "digest": here.spots[s.id], "from": NAMES[max(config.scales[s.scale].colours)],
-              "sirens": sorted(here.sirens), "sound": sound, "sound_digest": here.signals[sound],
-              "max_duration_s": DRAFT_S} for s in config.spec.spot]
-    return {"v": 1, "version": version, "deployment": here.deployment, "gateway": here.gateway, "area": here.area,
-            "issued_at": issued_at, "rule": rules}
 
 
 class Floods:
@@ -110,6 +102,8 @@ class Floods:
         self._token = 0
         self._again_us: int | None = None
         self._started = False
+        self._levels_us: dict[str, int] = {}
+        """When the levels of a spot were last kept."""
         self._file = file
         self._out: list[FloodsEffect] = []
         self._restore(records)
@@ -151,6 +145,8 @@ class Floods:
         for rule in self.rules.values():
             if rule.deadline <= now_us:
                 self._tell(now_us, rule, Woken())
+        for rule in self.rules.values():
+            self._keep_levels(now_us, rule)
         if self._again_us is not None and self._again_us <= now_us:
             self._dirty = True
         self._write()
@@ -188,6 +184,21 @@ class Floods:
             body = {"n": self._n, "policy": self._floor, "text": self._text,
                     "spots": {id: rule.snapshot for id, rule in self.rules.items()}}
             self._out.append(Append(self._token, Record(KIND, body)))
+
+    def _keep_levels(self, now_us: int, rule: Rule) -> None:
+        """While the road is wet; the first time with all that the gauges still know. Nobody waits for the disk."""
+        look, last_us = rule.lookout, self._levels_us.get(rule.id)
+        wet = rule.flood.id or (look.plain.level_cm or 0.0) >= WET_CM
+        if not wet or (last_us is not None and now_us < last_us + LEVEL_US):
+            return
+        first = last_us is None or now_us >= last_us + 2 * LEVEL_US
+        self._levels_us[rule.id] = now_us
+        samples = {gauge: [[ago_s, value] for ago_s, value in told if first or ago_s * S < LEVEL_US]
+                   for gauge, told in look.samples(now_us).items()}
+        body = {"spot": rule.id, "depths": {NAMES[c]: cm for c, cm in look.depths.items()}, "samples": samples,
+                "bad": [s.id for s in look.sights if not s.good], "confirmed": look.loud.name,
+                "suspected": look.local.name}
+        self._out.append(Append(NOBODY_WAITS, Record(LEVEL, body)))
 
     # The policy.
 

@@ -50,6 +50,8 @@ BUSY_S = 1.0
 """How long a commit waits for a reader in another process."""
 
 KINDS_MANY = ("receipt", "event", "delivered", "omitted")
+KINDS_UNREAD = ("level",)
+"""Proof for people: start-up needs none of it."""
 KINDS_BESIDE = {"lock": ".locks", "trust": ".trust", "flood": ".flood"}
 """... and the ending of its file; the file's copy is given back behind all records, as `lock-beside`."""
 
@@ -302,10 +304,11 @@ def _as_head(rows: sqlite3.Cursor) -> Head:
 
 
 def _read(db: sqlite3.Connection) -> list[Record]:
-    marks = ",".join("?" * len(KINDS_MANY))
+    marks, apart = (",".join("?" * n) for n in (len(KINDS_MANY), len(KINDS_MANY + KINDS_UNREAD)))
     many = f"SELECT n, kind, body FROM record WHERE kind IN ({marks}) ORDER BY n DESC LIMIT {LOAD_MANY}"
-    others = f"SELECT n, kind, body FROM record WHERE kind NOT IN ({marks}) ORDER BY n DESC LIMIT {LOAD_OTHERS}"
-    rows = db.execute(f"SELECT * FROM ({many}) UNION ALL SELECT * FROM ({others}) ORDER BY n", KINDS_MANY * 2)
+    others = f"SELECT n, kind, body FROM record WHERE kind NOT IN ({apart}) ORDER BY n DESC LIMIT {LOAD_OTHERS}"
+    rows = db.execute(f"SELECT * FROM ({many}) UNION ALL SELECT * FROM ({others}) ORDER BY n",
+                      (*KINDS_MANY, *KINDS_MANY, *KINDS_UNREAD))
     return [Record(kind, found) for _, kind, body in rows if (found := _object(body)) is not None]
 
 

@@ -194,10 +194,11 @@ class City:
         return False
 
     def _start_hardware(self) -> None:
+        settings = ["--set", f"line[net-3].port={self.tcp_port}"] if "net-3" in (
+            self.demo / "site.toml").read_text(encoding="utf-8") else []
         self.start("hardware", [
             sys.executable, "-m", "simulators", "serve", str(self.demo / "site.toml"),
-            "--log", str(self.folder / "sounds.jsonl"), "--frames", str(self.folder / "frames.jsonl"),
-            "--set", f"line[net-3].port={self.tcp_port}"])
+            "--log", str(self.folder / "sounds.jsonl"), "--frames", str(self.folder / "frames.jsonl"), *settings])
         self.wait_for(lambda: "ready" in self.said("hardware"), "the hardware", "hardware")
 
     def wait_for(self, condition: Callable[[], bool], what: str, name: str = "") -> None:

@@ -202,6 +202,10 @@ def demo(rest: list[str]) -> int:
     return python("-m", "simulators.demo", *rest)
 
 
+def demo_flood(rest: list[str]) -> int:
+    return python("-m", "simulators.flood_demo", *rest)
+
+
 def test(rest: list[str]) -> int:
     """Two files at a time: half of the tests compute, and half wait for real processes and lines."""
     return python("-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *rest)
@@ -262,6 +266,7 @@ def lock(rest: list[str]) -> int:
 COMMANDS = {
     "setup": (setup, "make .venv from requirements.lock"),
     "demo": (demo, "a whole small city on this machine, with simulated hardware"),
+    "demo-flood": (demo_flood, "a storm in two minutes at one underpass, with a live curve"),
     "test": (test, "all tests; what follows goes to pytest"),
     "check": (check, "ruff, mypy --strict and the import contracts"),
     "bench": (bench, "measure: all, or the one named; what follows its name goes to it"),

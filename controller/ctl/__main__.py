@@ -10,39 +10,32 @@ import sys
 from typing import Any
 
 from controller.ctl import (
-    ack,
     activate,
     blackbox,
     bus,
     door,
-    flood,
     flood_export,
     growl,
     leave_safe_min,
     order,
-    policy,
     probe,
     quiet_test,
     read,
     record,
     replay,
-    shelve,
     status,
     stop,
     tag,
     trust,
-    unshelve,
     untag,
     watch,
-    wetcheck,
 )
 from firmware_bridge.errors import BadDocument
 
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
     "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag, "trust": trust,
-    "leave-safe-min": leave_safe_min, "flood": flood, "ack": ack, "shelve": shelve, "unshelve": unshelve,
-    "wetcheck": wetcheck, "policy": policy,
+    "leave-safe-min": leave_safe_min,
 }
 """Each asks the gateway one question and shows its answers."""
 TOOLS = {"probe": probe, "record": record, "blackbox": blackbox, "replay": replay,

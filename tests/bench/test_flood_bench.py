@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import deluge, flood
+from bench import deluge, flood, underpass
 from bench.deluge import RED_CM, SHAPES, Episode, Plan
 from controller import lookout
 from controller.alarm import Says
@@ -64,3 +64,16 @@ def test_a_ledger_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     again = flood.feed(24, ledger, 1)
     assert again.seeds == [[1, 1], [2, 2], [3, 3]]
     assert flood.recall(ledger) == flood.Sum(**{**vars(again), "stories": []})
+
+
+def test_a_sign_warns_in_time_with_all_gauges_and_with_one_dead(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flood, "STEPS_CM", (17,))
+    at_once = underpass.ground(tmp_path, at_once=True)
+    assert max(flood.lags(at_once, None)) <= flood.SIGHT_S
+    assert max(flood.lags(at_once, "press-1")) <= flood.BLIND_S
+
+
+def test_a_flash_flood_is_warned_of_a_minute_before_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flood, "FAULTS", ((), (("press-1", "stuck", 1.0),)))
+    assert min(flood.early(underpass.ground(tmp_path)).values()) >= flood.EARLY_S
