@@ -9,6 +9,9 @@ help:
 setup demo demo-flood test check bench states schema lock:
 	@$(DEV) $@ $(ARGS)
 
+soak:
+	@$(DEV) bench soak $(ARGS)
+
 attack:
 	@$(DEV) bench attack $(ARGS)
 
@@ -20,4 +23,4 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build run *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo demo-flood test check bench attack swarm states schema lock clean
+.PHONY: help setup demo demo-flood test check bench attack soak swarm states schema lock clean

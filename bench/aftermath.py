@@ -117,10 +117,15 @@ def _asked_by_another(history: History, order: Ordered, siren: str, at_us: int) 
 
 def answered(history: History) -> Iterator[str]:
     """ANSWERED: one last word an order and siren; a refusal of the whole order is one for all of them."""
+    whole: dict[tuple[str, str], set[int]] = {}
+    for r in history.receipts:
+        if r.stage.terminal and not r.siren:
+            whole.setdefault((r.order, r.gateway), set()).add(r.seq)
+    sirens = history.sirens()
     for order in history.orders:
-        whole = {r.seq for r in history.receipts if r.order == order.body.id and not r.siren and r.stage.terminal}
         for siren in order.sirens:
-            ends = whole | {r.seq for r in history.of(order, siren) if r.stage.terminal}
+            refused = whole.get((order.body.id, sirens[siren][0].id), set())
+            ends = refused | {r.seq for r in history.of(order, siren) if r.stage.terminal}
             if len(ends) != 1:
                 yield f"{siren} has {len(ends)} last words for order {order.body.id}: {sorted(ends)}"
 

@@ -144,7 +144,3 @@ def be(wish: dict[str, Any]) -> None:
         code = int(end.code or 0)
     finally:
         os._exit(code)
-
-
-if __name__ == "__main__":
-    serve()

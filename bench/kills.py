@@ -94,8 +94,8 @@ class Batch:
         self._client.connect("127.0.0.1", city.port)
         self._client.loop_start()
         self._log = city.folder / "sirend.log"
-        self._forker = subprocess.Popen([sys.executable, "-m", "bench.fuse"], cwd=ROOT, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._forker = subprocess.Popen([sys.executable, "-c", "from bench import fuse; fuse.serve()"], cwd=ROOT,
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._pid = 0
         self._before = 0
         self.kills_us: list[int] = []

@@ -44,6 +44,9 @@ NO_NETWORK = ("NewConnectionError", "Temporary failure in name resolution", "Nam
               "Network is unreachable", "Connection refused", "timed out", "ProxyError", "ConnectTimeout", "SSLError")
 """What pip writes when it reaches no index."""
 
+LONG = ("kills", "reconnects", "soak")
+"""Benches of half an hour and more: by their names only."""
+
 
 class Stop(Exception):
     """The work cannot be done, and why: in English and in Chinese, with the remedy."""
@@ -222,7 +225,7 @@ def check(rest: list[str]) -> int:
 
 
 def bench(rest: list[str]) -> int:
-    """One by its name, with its own arguments; without a name all of them, one after the other."""
+    """One by its name, with its own arguments; without a name all that take minutes, one after the other."""
     known = sorted(p.stem for p in (ROOT / "bench").glob("*.py") if '__name__ == "__main__"' in p.read_text("utf-8"))
     if rest:
         if rest[0] not in known:
@@ -231,7 +234,7 @@ def bench(rest: list[str]) -> int:
         return python("-m", f"bench.{rest[0]}", *rest[1:])
     ensure_venv()
     failed = 0
-    for name in known:
+    for name in [name for name in known if name not in LONG]:
         print("==", name, flush=True)
         failed |= subprocess.run([PYTHON, "-m", f"bench.{name}"]).returncode
     return 1 if failed else 0
