@@ -45,10 +45,10 @@ def judge(city: City, gateway: str, kills_us: Sequence[int]) -> dict[str, list[s
 
 
 def spans(history: History, order: Ordered, siren: str) -> list[tuple[int, int]]:
-    """(from, until) of each on-phase, where its start is known; else the whole time in which it may sound."""
-    known = history.phases_of(order, siren)
-    if known:
-        return known
+    """(from, until) of each on-phase where its start is ordered; else the whole time in which it may sound: the first
+    edge that a receipt tells of may be that of a successor."""
+    if order.start_wall_us is not None:
+        return history.phases_of(order, siren)
     expires_us = wire.to_wall_us(order.body.expires_at)
     return [(wire.to_wall_us(order.body.issued_at), expires_us + history.timeline(order).end_us)]
 
@@ -100,7 +100,7 @@ def last_word(history: History, kills_us: Sequence[int]) -> Iterator[str]:
             else:
                 before = [order]
             for other in before:
-                phases = history.phases_of(other, siren)
+                phases = spans(history, other, siren)
                 late = [s.on_wall_us for s in history.sounds_of(siren) if s.on_wall_us > end_us + MS
                         and any(on - EDGE_US <= s.on_wall_us < off for on, off in phases)
                         and not _asked_by_another(history, other, siren, s.on_wall_us)

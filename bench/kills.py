@@ -30,7 +30,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bench import aftermath, fuse, measure
+from bench import aftermath, fuse, measure, office
 from controller import wire
 from controller.wire import Action, Mode, OrderBody, Sound
 from firmware_bridge.machine import S
@@ -206,6 +206,7 @@ class Batch:
             issued_at=wire.to_text(now_us), not_before=wire.to_text(now_us - S),
             expires_at=wire.to_text((start_us or now_us) + 20 * S), area=self._area, action=action, mode=mode,
             sound=sound, sequence=len(self._sent) + 1, trust_version=1)
+        body = office.prepared(body, *self._city.configs)
         signers = SIGNERS if mode is Mode.LIVE else SIGNERS[:1]
         payload = keys.sign(body, [self._keys[name] for name in signers])
         topic = wire.order_topic(self._area, action is Action.STOP)

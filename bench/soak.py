@@ -25,7 +25,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bench import aftermath, measure, rig
+from bench import aftermath, measure, office, rig
 from bench.kills import SIGNAL
 from controller import wire
 from controller.wire import Action, Mode, OrderBody, Sound
@@ -112,6 +112,7 @@ class Soak:
             expires_at=wire.to_text((start_us or now_us) + 30 * S), area=area,
             action=Action.STOP if stop else Action.SOUND, mode=Mode.DRILL, sound=sound, sequence=len(self.sent) + 1,
             trust_version=1)
+        body = office.prepared(body, *self._city.configs)
         payload, topic = keys.sign(body, [self._key]), wire.order_topic(area, stop)
         self.sent.append((body.id, topic, payload))
         self._client.publish(topic, payload, qos=1)

@@ -14,7 +14,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bench import kills, reconnects
+from bench import kills, office, reconnects
 from controller import wire
 from controller.ctl import door
 from controller.journal import verify
@@ -90,6 +90,7 @@ class Office:
             v=1, id=uuid.uuid4().hex, deployment="demo", issuer="test", issued_at=wire.to_text(now),
             not_before=wire.to_text(now - S), expires_at=wire.to_text(now + 60 * S), area="41/01/05",
             sirens=("s-102",), action=Action.SOUND, mode=mode, sound=sound, sequence=now, trust_version=1)
+        body = office.prepared(body, *self._city.configs)
         signed = keys.sign(body, self._keys if mode is Mode.LIVE else self._keys[:1])
         self._client.publish(wire.order_topic("41/01/05", stop=False), signed, qos=1)
         ends: list[Receipt] = []
@@ -112,9 +113,9 @@ def test_a_full_disk_is_told_a_live_order_sounds_and_room_ends_it(disk: Path, tm
     with City(["gateway.toml"], configs(tmp_path), broker="mosquitto", settings={"gateway.toml": settings}) as city:
         # The black box leaves what room there is to the journal.
         assert "MiB are free; nothing is recorded" in city.said("gateway.toml")
-        office = Office(city)
+        duty = Office(city)
         try:
-            assert office.modes == set()
+            assert duty.modes == set()
             ballast = disk / "ballast"
             with ballast.open("wb", buffering=0) as file, suppress(OSError):
                 while file.write(b"\0" * 4096):
@@ -122,21 +123,21 @@ def test_a_full_disk_is_told_a_live_order_sounds_and_room_ends_it(disk: Path, tm
 
             def noticed() -> bool:
                 # What SQLite had taken of the disk before is written to once more; then there is no more.
-                office.ask("tag", siren="s-103", reason="换喇叭 " * 10)
-                office.ask("untag", siren="s-103")
-                return "NO-JOURNAL" in office.modes
+                duty.ask("tag", siren="s-103", reason="换喇叭 " * 10)
+                duty.ask("untag", siren="s-103")
+                return "NO-JOURNAL" in duty.modes
 
             city.wait_for(noticed, "NO-JOURNAL")
             sounds = len(list(city.sound_log()))
-            assert office.sound(Mode.LIVE) == (Stage.FINISHED, "")
+            assert duty.sound(Mode.LIVE) == (Stage.FINISHED, "")
             assert len(list(city.sound_log())) == sounds + 2
-            assert office.sound(Mode.DRILL) == (Stage.REJECTED, "no-journal")
+            assert duty.sound(Mode.DRILL) == (Stage.REJECTED, "no-journal")
             assert [e for e in city.events() if e.what == "no-journal"] != []
             ballast.unlink()
-            city.wait_for(lambda: office.modes == set(), "an end of NO-JOURNAL")  # asked each 20 s
-            assert office.sound(Mode.DRILL) == (Stage.FINISHED, "")
+            city.wait_for(lambda: duty.modes == set(), "an end of NO-JOURNAL")  # asked each 20 s
+            assert duty.sound(Mode.DRILL) == (Stage.FINISHED, "")
         finally:
-            office.close()
+            duty.close()
         assert verify(disk / "journal.db") == []
         stages = [r.body["stage"] for _, r in city.journal(city.configs[0]) if r.kind == "receipt" and r.body["siren"]]
         assert stages.count("finished") == 2, "what the disk refused stands in the journal afterwards"
