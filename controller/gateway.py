@@ -8,7 +8,7 @@ It refuses to decide anything about sirens: it only knows who is to be told.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from controller import allowance, desk, wiring
@@ -168,6 +168,10 @@ class Gateway:
         self._last: dict[str, Changed] = {}
         self._beat_us: int | None = None
         self._deadline: int | None = None
+        machines: list[_Machine] = [*self.buses.values(), *self.devices.values(), *self.sirens.values(), self.safe_min,
+                                    self.lockout, self.succession, self.floods, self.orders, self.session]
+        self._due_us = {machine: machine.deadline for machine in machines}
+        """When each wants to be woken; asked anew when it was told something, not of all after every event."""
 
     @property
     def deadline(self) -> int | None:
@@ -178,17 +182,6 @@ class Gateway:
         """Every output was read, or tried twice: what this process found is known."""
         return all(siren.known for siren in self.sirens.values())
 
-    def _machines(self) -> Iterable[_Machine]:
-        yield from self.buses.values()
-        yield from self.devices.values()
-        yield from self.sirens.values()
-        yield self.safe_min
-        yield self.lockout
-        yield self.succession
-        yield self.floods
-        yield self.orders
-        yield self.session
-
     def handle(self, now_us: int, event: object) -> list[Effect]:
         """What happens because of `event`. One screen: who hears of what."""
         out: list[Effect] = []
@@ -197,6 +190,7 @@ class Gateway:
         def tell(machine: _Machine, what: object) -> None:
             for effect in machine.handle(now_us, what):
                 work.append(self.tickets.out(machine, effect))
+            self._due_us[machine] = machine.deadline
 
         while work or self._wake(now_us, tell, work):
             if not work:
@@ -339,8 +333,7 @@ class Gateway:
             return True
         self._deadline = self._beat_us
         woken = False
-        for machine in self._machines():
-            due_us = machine.deadline
+        for machine, due_us in self._due_us.items():
             if due_us is not None and due_us <= now_us:
                 tell(machine, Woken())
                 woken = True

@@ -40,6 +40,8 @@ class Disk:
     fail_at: int | None = None
     """The append that fails: so many more are taken before it."""
     failed: int = 0
+    unanswered: int = 0
+    """Appends whose answer will never come."""
     _hanging: list[tuple[int, Record]] = field(default_factory=list)
     _last_us: int = 0
 
@@ -53,6 +55,7 @@ class Disk:
                 return now_us + self.answer_us, "disk I/O error"
         match self.health:
             case Health.DEAF:
+                self.unanswered += 1
                 return None
             case Health.HANGING:
                 self._hanging.append((token, record))

@@ -171,12 +171,12 @@ class Field:
         self._on_line: dict[str, list[SimDevice]] = {n.id: [] for n in plan.spec.line}
         self._motors: dict[tuple[str, int | None], _Motor] = {}
         self._pending: dict[tuple[str, str], tuple[int, Scalar]] = {}
+        # What a unit's points lock, what an output cuts, and when each unit wants to be woken (asked when touched).
         self._locked_by: dict[str, list[tuple[tuple[str, int | None], str]]] = {}
         self._cut_by: dict[Drive, list[tuple[str, int | None]]] = {}
-        """What a unit's points lock, and what an output cuts."""
         self._units_us: dict[str, int | None] = {}
-        """When each unit wants to be woken; asked anew when it was touched."""
         self._unit_us: int | None = None
+        self.deadline: int | None = None
         self._busy_us: dict[str, int] = {}
         """Units that carry out a broadcast, and until when."""
         for unit in plan.spec.unit:
@@ -239,9 +239,9 @@ class Field:
                 self._units[unit].set_point(0, point, wire.value_off)
         for id in self._units:
             self._settle(0, id)
+        self.deadline = self._due()
 
-    @property
-    def deadline(self) -> int | None:
+    def _due(self) -> int | None:
         return earliest(self._unit_us, *(line.deadline for line in self.lines.values()),
                         *(endpoint.deadline for endpoint in self._endpoints.values()),
                         *(at for at, _ in self._pending.values()), self.waters.deadline)
@@ -272,8 +272,9 @@ class Field:
 
     def _catch_up(self, now_us: int) -> None:
         """Let everything happen that was due until now, each thing at its own instant."""
-        while (due := self.deadline) is not None and due <= now_us:
+        while (due := self._due()) is not None and due <= now_us:
             self._step(due)
+        self.deadline = due
 
     def _step(self, now_us: int) -> None:
         """Everything that is due at this instant, each part once; the rest has a deadline of its own."""

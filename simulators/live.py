@@ -83,6 +83,8 @@ class Life:
         self._sent: list[Order] = []
         self._open: dict[int, Callable[[], None]] = {}
         """How each thing that is wrong now ends, by its step."""
+        self._hangs: set[str] = set()
+        """Sirens on which somebody wants a tag to hang."""
         self._client = 100
         self._net: Net
         chance = Random(scenario.seed ^ 0x5EED)
@@ -201,15 +203,18 @@ class Life:
         chronicle.asks.append(Asked(step.on, now_us, user, verb, siren, seconds))
         said = len(station.published)
         self._world.tell(station, Ask(self._client, 1000, user, verb, args))
-        if verb == "untag" and siren in chronicle.tags:
-            chronicle.troubles.append(Trouble("tag", siren, chronicle.tags.pop(siren), now_us))
+        if verb == "untag":
+            self._hangs.discard(siren)
+            if siren in chronicle.tags:
+                chronicle.troubles.append(Trouble("tag", siren, chronicle.tags.pop(siren), now_us))
         if verb == "tag" and user != "guest":
+            self._hangs.add(siren)
             self._world.at(self._world.now_us + S, partial(self._tagged, station, said, self._client, siren))
 
     def _tagged(self, station: Station, said: int, client: int, siren: str) -> None:
         """Whether the tag was acknowledged: from then on it must hold."""
         answers = [p.payload for _, p in station.published[said:] if p.client == client]
-        if answers and b"error" not in answers[-1] and siren not in self._chronicle.tags:
+        if siren in self._hangs and answers and b"error" not in answers[-1] and siren not in self._chronicle.tags:
             self._chronicle.tags[siren] = self._world.wall_us
 
     # What is wrong.
@@ -319,8 +324,9 @@ class Life:
         """When nothing is wrong and nothing sounds, next to nothing is under way."""
         for id, station in self._world.stations.items() if not unwell else ():
             tickets = station.gateway.tickets
-            for name, held in (("actions", tickets.actions), ("records", tickets.records)):
-                self._chronicle.samples[f"{name} under way of {id} at rest"] = held, AT_REST
+            self._chronicle.samples[f"actions under way of {id} at rest"] = tickets.actions, AT_REST
+            self._chronicle.samples[f"records under way of {id} at rest"] = (
+                tickets.records, AT_REST + station.disk.unanswered)
 
     def _sample(self) -> None:
         """What must not grow without end."""

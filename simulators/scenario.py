@@ -31,6 +31,8 @@ TRUSTS = ("trusted", "trusted", "trusted", "untrusted")
 KINDS = {"order": 4, "again": 1, "late": 1, "forge": 2, "retained": 1, "ask": 2, "key": 1, "fault": 9, "net": 4,
          "clock": 2, "process": 3, "disk": 2, "foreign": 1, "trust": 1}
 """The words, and how often each is drawn."""
+MANY = (0, 1, 2, 3, 5, 8, 12)
+"""So many of them beside the first orders: on a quiet day a promise is judged to the half second, on a bad one less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class _Drawing:
         self._chance = chance
         plan, self._configs = hamlet.build(place)
         there = Field(plan, Random)
-        self._kinds: list[str] = []
+        self._first_s: float | None = None
         self._gateways = [c.id for c in self._configs]
         self._sirens = [s for c in self._configs for s in c.spec.siren]
         lines, units = [n.id for n in plan.spec.line], [u.id for u in plan.spec.unit]
@@ -95,7 +97,9 @@ class _Drawing:
     def steps(self) -> Iterator[Step]:
         chance = self._chance
         yield self._order(chance.uniform(CALM_S, CALM_S + 15))
-        words = chance.choices(list(KINDS), weights=list(KINDS.values()), k=chance.randint(3, 12))
+        if chance.random() < 0.5:
+            yield self._order(chance.uniform(CALM_S, CALM_S + 35))
+        words = chance.choices(list(KINDS), weights=list(KINDS.values()), k=chance.choice(MANY))
         for do in words:
             at_s = round(chance.uniform(CALM_S - 4, BUSY_S - 5), 3)
             for_s = round(min(chance.choice((0.5, 2.0, 5.0, 10.0, 20.0, 40.0)) * chance.uniform(0.5, 1.5),
@@ -111,9 +115,11 @@ class _Drawing:
         chance = self._chance
         kind = chance.choices(("live", "drill", "stop", "quiet"), weights=(6, 3, 3, 1), k=1)[0]
         sound, most_s = chance.choice(SIGNALS)
-        if len(self._kinds) == 0:
-            kind = "live" if chance.random() < 0.7 else "drill"
-        self._kinds.append(kind)
+        if self._first_s is None:
+            kind, self._first_s = "live" if chance.random() < 0.7 else "drill", at_s
+        elif kind == "stop":
+            # Of what sounds: a stop of nothing is a short story.
+            at_s = min(self._first_s + chance.uniform(1, 25), BUSY_S - 5)
         said: dict[str, Any] = {"kind": kind, "by": chance.choice(("hub", "hub", "hub", "broker"))}
         if kind in ("live", "drill"):
             said |= {"sound": sound, "max_s": most_s}
@@ -135,7 +141,7 @@ class _Drawing:
     def _late_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
         """One that somebody held back."""
         order = self._order(at_s)
-        yield replace(order, with_={**order.with_, "age_s": self._chance.choice((200.0, 400.0, 100_000.0)),
+        yield replace(order, do="late", with_={**order.with_, "age_s": self._chance.choice((200.0, 400.0, 100_000.0)),
                                       "by": "broker"})
 
     def _ask_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:

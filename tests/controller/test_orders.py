@@ -261,6 +261,29 @@ def test_a_disk_that_refuses_is_not_waited_for() -> None:
     assert len(of(Activate, out)) == 2
 
 
+def test_no_journal_ends_by_itself_when_the_disk_takes_records_again() -> None:
+    """No other order need come: the pulse tries the disk."""
+    desk = Desk()
+    (append,) = of(Append, desk.arrives(drill()))
+    desk.do(AppendFailed(append.token, "disk full"))
+    for _ in range(2):
+        (beat,) = of(Append, desk.do(Woken(), after_s=pulse.EVERY_US / S))
+        assert beat.record.kind == "alive"
+        assert of(Degraded, desk.do(AppendFailed(beat.token, "disk full"))) == []
+    (beat,) = of(Append, desk.do(Woken(), after_s=pulse.EVERY_US / S))
+    assert desk.do(Durable(beat.token)) == [Degraded("NO-JOURNAL", False)]
+
+
+def test_a_false_copy_of_a_believed_order_gets_no_second_last_word() -> None:
+    desk = Desk()
+    (append,) = of(Append, desk.arrives(live()))
+    desk.do(Durable(append.token))
+    copy = live().replace(b'"signatures":[', b'"signatures":[{},')
+    out = desk.do(Arrived("siren/1/o/41/1/order", copy))
+    assert of(Say, out) == []
+    assert [n.what for n in of(Notice, out)] == ["order-refused"]
+
+
 @pytest.mark.parametrize("how", ["refused", "silent"])
 def test_a_drill_needs_the_disk(how: str) -> None:
     desk = Desk()

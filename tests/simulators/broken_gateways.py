@@ -18,18 +18,18 @@ from controller import (
     ledger,
     notices,
     orders,
-    outbox,
     session,
     site,
     sounding,
+    tickets,
     trust,
 )
 from controller import siren as siren_module
-from controller.gateway import Gateway
+from controller.event import BrokerUp
 from controller.succession import Succession
 from controller.wire import Action, Evidence, Mode, Stage
-from firmware_bridge import framing, modbus
-from firmware_bridge.machine import MS, S
+from firmware_bridge import modbus
+from firmware_bridge.machine import MS, S, Woken
 
 Patch = pytest.MonkeyPatch
 
@@ -114,8 +114,16 @@ def hears_no_stop(patch: Patch) -> None:
     patch.setattr(siren_module.Siren, "_stop", lambda self, now_us, stop: None)
 
 
-def waits_for_the_disk(patch: Patch) -> None:
-    patch.setattr(orders, "LIVE_PATIENCE_US", 20 * S)
+def takes_its_time(patch: Patch) -> None:
+    place = sounding.Sounding.place
+
+    def later(self: sounding.Sounding, now_us: int, *args: Any) -> None:
+        fresh = self.start_us is None
+        place(self, now_us, *args)
+        if fresh and self.order.start_wall_us is None and self.start_us is not None:
+            self.start_us += 3 * S
+
+    patch.setattr(sounding.Sounding, "place", later)
 
 
 def keeps_no_time(patch: Patch) -> None:
@@ -190,20 +198,26 @@ def leaves_holes(patch: Patch) -> None:
 
 
 def forgets_no_action(patch: Patch) -> None:
-    to_siren = Gateway._to_siren
+    back = tickets.Tickets.back
 
-    def kept(self: Gateway, now_us: int, what: Any) -> list[object]:
+    def kept(self: tickets.Tickets, what: Any) -> Any:
         found = self._actions.get(what.token)
-        out = to_siren(self, now_us, what)
+        out = back(self, what)
         if found is not None:
             self._actions[what.token] = found
         return out
 
-    patch.setattr(Gateway, "_to_siren", kept)
+    patch.setattr(tickets.Tickets, "back", kept)
 
 
-def tells_nothing_again(patch: Patch) -> None:
-    patch.setattr(outbox.Outbox, "cut", lambda self: None)
+def stays_away(patch: Patch) -> None:
+    handle = session.Session.handle
+
+    def once(self: session.Session, now_us: int, event: Any) -> Any:
+        back = isinstance(event, BrokerUp) and self._offline_us is not None
+        return handle(self, now_us, Woken() if back else event)
+
+    patch.setattr(session.Session, "handle", once)
 
 
 def flips(patch: Patch) -> None:
@@ -213,29 +227,31 @@ def flips(patch: Patch) -> None:
         pdu = request_pdu(request)
         return pdu[:3] + b"\x55\x00" if pdu[0] == 5 and pdu[3:] == b"\x00\x00" else pdu
 
-    patch.setattr(framing.modbus, "request_pdu", flip)
+    # What is kept of requests by others must not come in here, nor stay behind.
+    patch.setattr(modbus, "rtu_request", modbus.rtu_request.__wrapped__)
+    patch.setattr(modbus, "request_pdu", flip)
 
 
 BROKEN: dict[str, Broken] = {
-    "believes everything": Broken("NO-UNAUTH", (), believes_everything),
-    "one person is enough": Broken("TWO-PERSON", (), one_person_is_enough),
-    "forgets ids": Broken("AT-MOST-ONCE", (), forgets_ids),
-    "waits for no disk": Broken("JOURNAL-FIRST", (), waits_for_no_disk),
-    "looks at no clock": Broken("FRESH", (), looks_at_no_clock),
-    "sounds all it has": Broken("SCOPE", (), sounds_all_it_has),
-    "ends a minute late": Broken("BOUNDED-ON", (), ends_a_minute_late),
-    "hears no stop": Broken("STOP-WINS", (), hears_no_stop),
-    "waits for the disk": Broken("LIVENESS", (), waits_for_the_disk),
-    "keeps no time": Broken("GOLDEN", (), keeps_no_time),
-    "the last one wins": Broken("PRIORITY", (), the_last_one_wins),
-    "knows no lock": Broken("ISOLATION", (), knows_no_lock),
-    "takes commands for proof": Broken("HONEST", (), takes_commands_for_proof),
-    "says it twice": Broken("ANSWERED", (), says_it_twice),
-    "calls it a drill": Broken("DRILL≠LIVE", (), calls_it_a_drill),
-    "lets others speak": Broken("SINGLE-MASTER", (), lets_others_speak),
-    "forgets its list": Broken("MONOTONE-TRUST", (), forgets_its_list),
-    "leaves holes": Broken("AUDIT", (), leaves_holes),
-    "forgets no action": Broken("BOUNDED", (), forgets_no_action),
-    "tells nothing again": Broken("RECOVER", (), tells_nothing_again),
-    "flips": Broken("WRITE-SHAPE", (), flips),
+    "believes everything": Broken("NO-UNAUTH", (15,), believes_everything),
+    "one person is enough": Broken("TWO-PERSON", (15,), one_person_is_enough),
+    "forgets ids": Broken("AT-MOST-ONCE", (140,), forgets_ids),
+    "waits for no disk": Broken("JOURNAL-FIRST", (158,), waits_for_no_disk),
+    "looks at no clock": Broken("FRESH", (123,), looks_at_no_clock),
+    "sounds all it has": Broken("SCOPE", (25,), sounds_all_it_has),
+    "ends a minute late": Broken("BOUNDED-ON", (31,), ends_a_minute_late),
+    "hears no stop": Broken("STOP-WINS", (176,), hears_no_stop),
+    "takes its time": Broken("LIVENESS", (42,), takes_its_time),
+    "keeps no time": Broken("GOLDEN", (42,), keeps_no_time),
+    "the last one wins": Broken("PRIORITY", (39,), the_last_one_wins),
+    "knows no lock": Broken("ISOLATION", (2,), knows_no_lock),
+    "takes commands for proof": Broken("HONEST", (47,), takes_commands_for_proof),
+    "says it twice": Broken("ANSWERED", (176,), says_it_twice),
+    "calls it a drill": Broken("DRILL≠LIVE", (31,), calls_it_a_drill),
+    "lets others speak": Broken("SINGLE-MASTER", (32,), lets_others_speak),
+    "forgets its list": Broken("MONOTONE-TRUST", (198,), forgets_its_list),
+    "leaves holes": Broken("AUDIT", (15,), leaves_holes),
+    "forgets no action": Broken("BOUNDED", (15,), forgets_no_action),
+    "stays away": Broken("RECOVER", (25,), stays_away),
+    "flips": Broken("WRITE-SHAPE", (15,), flips),
 }
