@@ -57,7 +57,8 @@ class Site:
         self.sirend = self.start()
 
     def modes(self) -> set[str]:
-        return {*json.loads(self.ctl("status").stdout)["modes"]} - {"CLOCK-ASSUMED", "NO-HUB"}
+        """But for those of a gateway that has neither hub nor hardware."""
+        return {*json.loads(self.ctl("status").stdout)["modes"]} - {"CLOCK-ASSUMED", "NO-HUB", "NO-FEEDBACK"}
 
     def told(self, what: str) -> list[dict[str, Any]]:
         lines = (json.loads(line) for line in self.sirend.log.read_text().splitlines() if line.startswith("{"))

@@ -1,6 +1,7 @@
 """The trust list from root keys to real gateways: over a real broker, by hand, through kills and exchanged cards."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -126,6 +127,15 @@ def test_what_waits_for_its_time_is_taken_back_when_its_signer_leaves(city: City
     assert "unknown-key" in refused.stdout + refused.stderr
 
 
+def exchange_card(city: City) -> None:
+    """What the gateway kept on its disk is gone."""
+    for kept in (city.demo / "run").glob("gw-jinshui.db*"):
+        if kept.is_dir():
+            shutil.rmtree(kept)
+        else:
+            kept.unlink()
+
+
 def test_a_list_outlives_kills_and_is_brought_back_to_an_exchanged_card(city: City) -> None:
     version = rules(city)
     city.stop(FILE, signal.SIGKILL)
@@ -133,8 +143,7 @@ def test_a_list_outlives_kills_and_is_brought_back_to_an_exchanged_card(city: Ci
     assert rules(city) == version, "the file beside gateway.toml is version 1"
     kept = newest(city).read_text()
     city.stop(FILE)
-    for file in (city.demo / "run").glob("gw-jinshui.db*"):
-        file.unlink()
+    exchange_card(city)
     known, said = len(births(city)), len(city.said("hub"))
     city.start_gateway(FILE)
     # What the broker retains makes it the same again; whether anybody saw the old version is a matter of moments.
@@ -158,8 +167,7 @@ def test_a_file_that_is_damaged_does_not_stop_a_gateway_that_has_a_list(city: Ci
     city.wait_for(lambda: ("trust-refused", "file") in events(city), "the event")
     # Without any list at all it does not start, and says why.
     city.stop(FILE)
-    for file in (city.demo / "run").glob("gw-jinshui.db*"):
-        file.unlink()
+    exchange_card(city)
     done = run("controller.daemon", "run", str(city.demo / FILE), *settings)
     assert (done.returncode, done.stderr) == (2, check.stderr)
     assert not list((city.demo / "run").glob("gw-*.sock"))

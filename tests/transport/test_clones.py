@@ -52,7 +52,8 @@ class Machine:
         """What a thief has: the files as they are."""
         out = Machine(folder, self._broker, certificate)
         for file in (self.demo / "run").glob("*.db*"):
-            shutil.copy(file, out.demo / "run")
+            if file.is_file():
+                shutil.copy(file, out.demo / "run")
         return out
 
     def start(self) -> None:
