@@ -67,14 +67,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if figures["kept"] else 1
 
 
-def sign(folder: Path) -> None:
-    """A trust list and a policy for the configuration in `folder`: made here, signed by keys that nobody keeps."""
+def sign(folder: Path) -> dict[str, dict[str, str]]:
+    """A trust list and a policy for the configuration in `folder`: made here, signed by keys that nobody else has.
+
+    Gives the persons' keys, by role.
+    """
     root = keys.new_key("root", root=True)
-    zhang, chen = keys.new_key("Zhang Min"), keys.new_key("Chen Lu")
+    persons = {"commander": keys.new_key("Zhang Min"), "hydrologist": keys.new_key("Chen Lu"),
+               "operator": keys.new_key("Li Wei")}
     people = {key["kid"]: {"person": key["person"], "key": keys.public(key), "roles": [role], "areas": ["41"],
                            "actions": ["sound", "stop", "quiet-test"], "mode": "live",
                            "not_before": "2025-01-01T00:00:00.000Z", "not_after": "2099-12-31T23:59:59.000Z"}
-              for key, role in ((zhang, "commander"), (chen, "hydrologist"))}
+              for role, key in persons.items()}
     listed = {"v": 1, "version": 1, "deployment": "demo", "issued_at": "2026-01-05T01:00:00.000Z",
               "roots": {"keys": [root["x"]], "threshold": 1}, "keys": people}
     (folder / "run").mkdir(exist_ok=True)
@@ -87,7 +91,9 @@ def sign(folder: Path) -> None:
             "sound_digest": here.signals["demo-air-raid"], "max_duration_s": 40}
     policy = {"v": 1, "version": 1, "deployment": "demo", "gateway": GATEWAY, "area": here.area,
               "issued_at": "2026-06-01T01:00:00.000Z", "rule": [rule]}
-    (folder / "run/policy.json").write_bytes(keys.sign_list(json.dumps(policy).encode(), [zhang, chen]))
+    (folder / "run/policy.json").write_bytes(keys.sign_list(
+        json.dumps(policy).encode(), [persons["commander"], persons["hydrologist"]]))
+    return persons
 
 
 def _run(city: City, say: Callable[[str], None], live: bool, out: Path) -> dict[str, Any]:
@@ -96,20 +102,20 @@ def _run(city: City, say: Callable[[str], None], live: bool, out: Path) -> dict[
     loaded = city.configs[0]
     depths = loaded.depths_of(next(s for s in loaded.spec.spot if s.id == SPOT))
     # The gauges have to be believed before the water comes.
-    city.wait_for(lambda: (state := _state(city)) is not None and state.state == "DRY", "a dry road")
+    city.wait_for(lambda: (now := state(city)) is not None and now.state == "DRY", "a dry road")
     began_us = time.time_ns() // 1000
-    _door(city, {"do": "storm", "file": str(city.demo / STORM)})
+    door(city, {"do": "storm", "file": str(city.demo / STORM)})
     seen: list[Seen] = []
     told, drawn = 0, 0
     while (t_s := time.time() - began_us / 1e6) < LENGTH_S:
-        state = _state(city)
-        water = _door(city, {"do": "state"})["waters"]["road"]["level_m"] * 100
-        level = state.points.get("level_cm") if state else None
-        colour = state.state.lower() if state and state.state in ("BLUE", "YELLOW", "ORANGE", "RED") else ""
+        shown = state(city)
+        water = door(city, {"do": "state"})["waters"]["road"]["level_m"] * 100
+        level = shown.points.get("level_cm") if shown else None
+        colour = shown.state.lower() if shown and shown.state in ("BLUE", "YELLOW", "ORANGE", "RED") else ""
         seen.append(Seen(t_s, water, float(level) if isinstance(level, int | float) else None, colour))
         news = _news(city, began_us)
         if live:
-            lines = [*picture(seen, depths, LENGTH_S), *_beside(state), *news[-6:]]
+            lines = [*picture(seen, depths, LENGTH_S), *_beside(shown), *news[-6:]]
             columns = shutil.get_terminal_size().columns
             print((f"\x1b[{drawn}A" if drawn else "") + "".join(f"\x1b[2K{line[:columns + 400]}\n" for line in lines)
                   + "\x1b[0J", end="", flush=True)
@@ -124,7 +130,7 @@ def _run(city: City, say: Callable[[str], None], live: bool, out: Path) -> dict[
     return _judged(city, say, seen, began_us, out)
 
 
-def _door(city: City, request: dict[str, Any]) -> dict[str, Any]:
+def door(city: City, request: dict[str, Any]) -> dict[str, Any]:
     """One request to the running hardware."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(10)
@@ -137,16 +143,16 @@ def _door(city: City, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _state(city: City) -> State | None:
+def state(city: City) -> State | None:
     """What the gateway last told of the spot."""
     topic = f"/{GATEWAY}/{SPOT}/state"
     payload = next((p for _, t, p in reversed(list(city.messages)) if t.endswith(topic)), None)
     return None if payload is None else wire.decode(State, payload)
 
 
-def _beside(state: State | None) -> list[str]:
+def _beside(shown: State | None) -> list[str]:
     """What stands beside the road, by the gateway's word of what it is confirmed to do."""
-    points = state.points if state else {}
+    points = shown.points if shown else {}
     boom = {True: "已落 down", False: "抬起 up", None: "未知 unknown"}[points.get("boom_closed")]  # type: ignore[index]
     red = points.get("to_red_s")
     return ["",
@@ -177,7 +183,7 @@ def _judged(city: City, say: Callable[[str], None], seen: list[Seen], began_us: 
     """What was done, against what the water did and what the devices logged."""
     sounds = [s for s in city.sound_log() if (s["unit"], s["channel"]) == ("relay-1", 1)]
     on = [(s["wall_us"] - began_us) / 1e6 for s in sounds if s["on"]]
-    told = _states(city, began_us)
+    told = _told(city, began_us)
     warned = next((t for t, state in told if state.points.get("sign") and state.state != "DRY"), None)
     red = next((one.t_s for one in seen if one.true_cm >= RED_CM), LENGTH_S)
     wet = [one.true_cm for one in seen if on and one.t_s <= on[0]]
@@ -207,7 +213,7 @@ def _judged(city: City, say: Callable[[str], None], seen: list[Seen], began_us: 
             if stem.with_name("demo-flood.svg").exists() else ""}
 
 
-def _states(city: City, began_us: int) -> list[tuple[float, State]]:
+def _told(city: City, began_us: int) -> list[tuple[float, State]]:
     topic = f"/{GATEWAY}/{SPOT}/state"
     return [((at_us - began_us) / 1e6, wire.decode(State, p)) for at_us, t, p in list(city.messages)
             if t.endswith(topic) and at_us >= began_us]
