@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import datetime
 import gc
+import json
 import logging
 import secrets
 import signal
@@ -311,12 +312,28 @@ def main(argv: list[str] | None = None) -> None:
     run.add_argument("file", type=Path)
     check = commands.add_parser("check", help="只检查配置 / only check; exit 2 when something is wrong")
     check.add_argument("file", type=Path, nargs="+")
-    for sub in (run, check):
+    draft = commands.add_parser("policy", help="起草积水自动规则 / draft a flood policy for this gateway, to be signed")
+    draft.add_argument("file", type=Path)
+    draft.add_argument("--sound", required=True, help="信号 / a signal or programme of this gateway")
+    draft.add_argument("--version", type=int, default=1, dest="number", help="版本 / above the one that rules")
+    for sub in (run, check, draft):
         sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
                          help="改一个设置 / override one setting, e.g. mqtt.port=1884 or bus[line-1].baud=19200")
     args = parser.parse_args(argv)
-    action: Callable[[argparse.Namespace], int] = _check if args.command == "check" else _run
-    sys.exit(action(args))
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {"check": _check, "policy": _draft, "run": _run}
+    sys.exit(actions[args.command](args))
+
+
+def _draft(args: argparse.Namespace) -> int:
+    try:
+        checked, _, _ = load(args.file, args.settings)
+        now = datetime.datetime.now(datetime.UTC)
+        made = floods.draft(checked, wire.to_text(round(now.timestamp() * 1e6)), args.sound, args.number)
+    except BadDocument as bad:
+        print(bad, file=sys.stderr)
+        return 2
+    print(json.dumps(made, ensure_ascii=False, indent=1))
+    return 0
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -39,7 +39,8 @@ from controller.scale import NAMES, colour_of
 from controller.signers import TrustList
 from controller.wall import Wall
 from controller.wire import Ack
-from firmware_bridge.errors import Malformed
+from firmware_bridge import document
+from firmware_bridge.errors import BadDocument, Malformed, Problem
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
 from firmware_bridge.machine import S, Woken, earliest
 from firmware_bridge.reading import Took
@@ -56,6 +57,8 @@ LEVEL_US = 60 * S
 """One record a minute has six samples of each gauge: an hour of flood is sixty small rows."""
 RETRY_US = 10 * S
 """How often a book that the disk refused is written again."""
+DRAFT_S = 180
+"""How long a siren sounds in a draft."""
 SHELF_MIN = 60.0
 """A shelf without a time."""
 
@@ -77,6 +80,19 @@ def ground(config: Config) -> Ground:
                   {s.id: spot_digest(s, config.scales[s.scale]) for s in spec.spot},
                   frozenset(s.id for s in spec.siren),
                   {name: signals.digest(name) for name in (*signals.signals, *signals.programmes)})
+
+
+def draft(config: Config, issued_at: str, sound: str, version: int) -> dict[str, Any]:
+    """A policy for this gateway as it is, to be changed and signed: every spot's deepest colour, every siren."""
+    here = ground(config)
+    if sound not in here.signals:
+        raise BadDocument([Problem(str(config.file), "sound", sound, "没有这个信号 / no such signal;"
+                                   f" {document.meant(sound, here.signals, 'signals')}")])
+    rules = [{"spot": s.id, "digest": here.spots[s.id], "from": NAMES[max(config.scales[s.scale].colours)],
+              "sirens": sorted(here.sirens), "sound": sound, "sound_digest": here.signals[sound],
+              "max_duration_s": DRAFT_S} for s in config.spec.spot]
+    return {"v": 1, "version": version, "deployment": here.deployment, "gateway": here.gateway, "area": here.area,
+            "issued_at": issued_at, "rule": rules}
 
 
 class Floods:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from controller import broker
 from firmware_bridge.errors import BadDocument, Problem
-from hub import acl, audit, config, flood, keys, listing, look, order, resident, trust
+from hub import acl, audit, config, flood, keys, listing, look, order, policy, resident, trust
 from hub.draft import COMMAND
 
 ENVIRONMENT = "SIREN_HUB_CONFIG"
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     trust.add_parsers(verbs, common)
     look.add_parsers(verbs, common)
     flood.add_parsers(verbs, common)
+    policy.add_parsers(verbs)
     listed = verbs.add_parser("acl", help="生成 mosquitto 访问表 / mosquitto's access list, from the fleet")
     listed.add_argument("file", type=Path, metavar="FILE", help="fleet.toml，或指明它的 hub.toml / or a hub.toml")
     listed.add_argument("--out", type=Path, metavar="FILE", help="写入文件 / into this file, whole or not at all")

@@ -103,6 +103,11 @@ def cosign_list(signed: bytes, keys: list[dict[str, str]]) -> bytes:
     return _cosigned(opened, [k for k in keys if k["kid"] not in opened.kids])
 
 
+def cosigned(opened: Envelope, keys: list[dict[str, str]]) -> bytes:
+    """The same with anything else that was opened."""
+    return _cosigned(opened, [k for k in keys if k["kid"] not in opened.kids])
+
+
 def _cosigned(opened: Envelope, keys: list[dict[str, str]]) -> bytes:
     members = opened.members
     added = _sign(opened.payload, keys)["signatures"] if keys else []

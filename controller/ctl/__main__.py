@@ -10,32 +10,39 @@ import sys
 from typing import Any
 
 from controller.ctl import (
+    ack,
     activate,
     blackbox,
     bus,
     door,
+    flood,
     flood_export,
     growl,
     leave_safe_min,
     order,
+    policy,
     probe,
     quiet_test,
     read,
     record,
     replay,
+    shelve,
     status,
     stop,
     tag,
     trust,
+    unshelve,
     untag,
     watch,
+    wetcheck,
 )
 from firmware_bridge.errors import BadDocument
 
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
     "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag, "trust": trust,
-    "leave-safe-min": leave_safe_min,
+    "leave-safe-min": leave_safe_min, "flood": flood, "ack": ack, "shelve": shelve, "unshelve": unshelve,
+    "wetcheck": wetcheck, "policy": policy,
 }
 """Each asks the gateway one question and shows its answers."""
 TOOLS = {"probe": probe, "record": record, "blackbox": blackbox, "replay": replay,

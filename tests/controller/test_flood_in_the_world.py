@@ -9,18 +9,21 @@ from typing import Any
 
 import pytest
 
-from controller import config, origin, snapshot, wire
+from controller import config, origin, shelf, snapshot, wire
 from controller.config import Config
+from controller.ctl import ack as ctl_ack
+from controller.ctl import flood, wetcheck
 from controller.event import Ask, Publish
 from controller.floods import ground
 from controller.origin import Origin
+from controller.shelf import Shelving
 from controller.wire import Event, State
 from firmware_bridge.machine import S, Woken
 from hub import keys
 from simulators import site
 from simulators.storm import parse
 from simulators.world import World
-from tests.ceremony import DEPLOYMENT, OLD_ROOTS, PERSONS, ZHANG, entry, listed
+from tests.ceremony import DEPLOYMENT, LI, OLD_ROOTS, PERSONS, ZHANG, entry, listed
 
 ROOT = Path(__file__).parents[2]
 CHEN = keys.new_key("chen")
@@ -272,7 +275,7 @@ def test_a_dead_sign_is_a_fault_within_half_a_minute(underpass: Underpass):
     assert underpass.spot.points["sign"] == "前方隧桥 谨慎驾驶"
 
 
-def test_people_look_acknowledge_shelve_and_check(underpass: Underpass):
+def test_people_look_acknowledge_shelve_and_check(underpass: Underpass, capsys: pytest.CaptureFixture[str]):
     look = underpass.ask("flood")
     assert look["policy"]["version"] == 1
     assert look["spots"]["spot-1"]["gauges"]["pressure"]["good"]
@@ -297,8 +300,23 @@ def test_people_look_acknowledge_shelve_and_check(underpass: Underpass):
     assert "mount_cm" in underpass.ask("wetcheck", spot="spot-1", gauge="sonar", depth_cm=30)["set"]
     assert "doubt" in underpass.ask("wetcheck", spot="spot-1", gauge="pressure", depth_cm=3)
     assert "error" in underpass.ask("wetcheck", spot="spot-1", gauge="nose")
+    for told, module in ((look, flood), (ack, ctl_ack), (wet, wetcheck)):
+        module.show(told)
+        assert not module.failed(told)
+    shown = capsys.readouterr().out
+    assert "spot-1" in shown
+    assert "zero_cm = " in shown
+    # From the centre two persons' hands are needed to keep it silent, and it names its end.
+    until = wire.to_text(underpass.world.wall_us + 600 * S)
+    wish = Shelving(id="1" * 32, deployment=DEPLOYMENT, gateway="gw-1", area=underpass.config.area, spot="spot-1",
+                    alarm="orange", issued_at=wire.to_text(underpass.world.wall_us), until=until, reason="works")
+    underpass.world.order(keys.sign_list(wish.encode(), [ZHANG]), shelf.topic("gw-1"))
+    assert underpass.ask("flood")["spots"]["spot-1"]["alarms"]["orange"]["state"] == "UNACKED"
+    underpass.world.order(keys.sign_list(wish.encode(), [ZHANG, LI]), shelf.topic("gw-1"))
+    assert underpass.ask("flood")["spots"]["spot-1"]["alarms"]["orange"]["state"] == "OUT_OF_SERVICE"
     underpass.world.run(2)
     assert underpass.events("ack-refused")
+    assert underpass.events("shelf-refused")
 
 
 def test_one_operator_may_stop_what_a_rule_started(underpass: Underpass):
