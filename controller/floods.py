@@ -152,8 +152,8 @@ class Floods:
                     self._arrived(now_us, payload)
             case Trusted(trust):
                 self._trust = trust
-                if self.policy is not None:
-                    self._admit(now_us, self.policy.text.encode(), "the trust list")
+                if self._text:
+                    self._admit(now_us, self._text.encode(), "the journal, by another trust list")
             case AppendFailed(token, _) if token == self._token:
                 self._again_us = now_us + RETRY_US
             case Durable() | AppendFailed() | Woken():

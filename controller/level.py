@@ -37,6 +37,8 @@ HISTORY_US = 300 * S
 HISTORY_LIMIT = 1200
 """Of them, however fast a gauge is polled."""
 MINUTE_US = 60 * S
+RISE_CM = 0.5
+"""Slower than this a minute is no rise that goes on: the noise of a dry gauge must not flood the road in a day."""
 NO_MOTION = ("rain", "float")
 """Kinds that do not follow the water up and down."""
 EVIDENCE_US = 10 * S
@@ -207,7 +209,8 @@ class Gauge:
         if self.state is State.GOOD and self.section.kind not in NO_MOTION:
             reading = Reading(self._device, self._point, level, Quality.GOOD, at_us)
             rises = [rise / (60 * n) for n in (1, 5) if (rise := self._rise(at_us, n)) is not None]
-            self._worst = reading, max([0.0, *rises])
+            fastest = max(rises, default=0.0)
+            self._worst = reading, fastest if fastest * 60 >= RISE_CM else 0.0
 
     def _refuse(self, why: str) -> None:
         self._refused += 1

@@ -61,13 +61,13 @@ class Vote:
 
     def suspected(self, at_cm: float, release_cm: float) -> Says:
         """Whether any gauge says that the water is so deep, and is not outvoted. One that is lost is taken at its
-        worst case where too few of the others deny it."""
+        worst case where none of the others denies it."""
         if self._for(at_cm) and not self._agreed(self._against(at_cm)):
             return Says.HIGH
         if self._over(at_cm, release_cm):
             return Says.LOW
         lost = any(s.worst_cm is not None and s.worst_cm >= at_cm for s in self._all if not s.good)
-        if lost and not self._agreed(self._against(at_cm)):
+        if lost and not self._against(at_cm):
             return Says.HIGH
         return Says.BETWEEN if self.known(at_cm) else Says.UNKNOWN
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from controller import config, daemon, scale
 from controller.floods import draft, ground
-from controller.policy import admit
+from controller.policy import PolicyReason, admit
+from controller.spot import FloodSection, SpotSection
 from firmware_bridge.errors import BadDocument, Problem
 from hub import __main__ as hub
 from hub import keys
@@ -91,7 +93,8 @@ def test_what_is_wrong_in_a_scale(tmp_path: Path, changes: dict[str, Any], key: 
 
 
 def test_the_places_that_come_with_it():
-    found = {path.stem: scale.load(path) for path in sorted((ROOT / "configs" / "flood").glob("*.toml"))}
+    found = {name: scale.load(ROOT / "configs" / "flood" / f"{name}.toml")
+             for name in ("scale-15-27-40", "shanghai", "chengdu")}
     depths = {name: {c.name: s.at_cm for c, s in one.colours.items()} for name, one in found.items()}
     assert depths["scale-15-27-40"] == {"BLUE": 5, "YELLOW": 15, "ORANGE": 27, "RED": 40}
     assert depths["shanghai"]["RED"] == 25
@@ -137,3 +140,18 @@ def test_a_check_tells_what_is_wrong_with_the_policy(tmp_path: Path):
     assert "two persons" in str(daemon.policy_problems(named, TRUST)[0])
     (tmp_path / "policy.json").write_bytes(keys.sign_list(made, [ZHANG, CHEN]))
     assert daemon.policy_problems(named, TRUST) == []
+
+
+def test_the_example_on_the_page_is_one():
+    page = (ROOT / "docs" / "flood.md").read_text(encoding="utf-8")
+    made = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
+    FloodSection.model_validate(made["flood"])
+    spot = SpotSection.model_validate(made["spot"][0])
+    assert [g.kind for g in spot.gauge] == ["pressure", "radar", "float"]
+    assert spot.voice is not None
+    assert spot.voice.depth_tracks == {"20": 20, "30": 30}
+
+
+def test_the_page_names_every_reason_of_a_refusal():
+    page = (ROOT / "docs" / "flood.md").read_text(encoding="utf-8")
+    assert [r for r in PolicyReason if f"`{r}`" not in page] == []

@@ -176,6 +176,12 @@ def test_a_lost_gauge_may_have_gone_on_rising_to_the_end_of_its_range():
     assert fed.sight.worst_cm == pytest.approx(100.0)
 
 
+def test_the_noise_of_a_dry_gauge_that_is_lost_does_not_climb():
+    fed = Fed().give(*[0.001 * (n // 100) for n in range(400)]).lose()
+    fed.now_us += 86400 * S
+    assert (fed.sight.worst_cm or 0.0) < 1.0
+
+
 def test_a_gauge_that_nobody_reads_grows_old():
     fed = Fed(max_age_s=15).give(*[0.5] * 6)
     fed.now_us += 16 * S

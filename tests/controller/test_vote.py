@@ -101,6 +101,7 @@ def test_a_spot_with_one_gauge_is_over_by_that_gauge():
 def test_a_lost_gauge_is_taken_at_its_worst_where_nobody_knows_better():
     assert said([lost("pressure", 41.0), lost("radar", 20.0)]) == (HIGH, UNKNOWN)
     assert said([lost("pressure", 41.0), sees("radar", 10), sees("staff", 10)]) == (LOW, LOW)
+    assert said([lost("pressure", 41.0), sees("radar", 10)])[0] is UNKNOWN, "one that sees says otherwise"
 
 
 def test_within_the_deadband_nothing_changes():

@@ -22,7 +22,7 @@ def test_there_is_no_other_schema():
     assert {p.name for p in schema.FOLDER.iterdir()} == set(schema.texts())
 
 
-KINDS = {"profiles": "profile", "flood": "scale", "signals": "signals", "hub": "hub", "fleet": "fleet", "site": "site"}
+KINDS = {"gateway": "gateway", "profiles": "profile", "flood": "scale", "signals": "signals", "hub": "hub", "fleet": "fleet", "site": "site"}
 """What a document is, by its folder or its name; the others are gateways."""
 DOCUMENTS = sorted((ROOT / "configs").rglob("*.toml"))
 
@@ -32,12 +32,12 @@ def test_a_document_names_its_schema_first(path: Path):
     """Where editors look: a header comment, a path relative to the document (taplo, tombi)."""
     found = re.match(r"#:schema (\S+)\n", path.read_text(encoding="utf-8"))
     assert found, f"{path}: the first line must be #:schema with the way to docs/schema"
-    kind = KINDS.get(path.parent.name) or KINDS.get(path.stem, "gateway")
+    kind = KINDS.get(path.stem) or KINDS.get(path.parent.name, "gateway")
     assert (path.parent / found[1]).resolve() == schema.FOLDER / f"{kind}.schema.json"
 
 
 def test_the_documents_are_of_every_kind():
-    assert {KINDS.get(p.parent.name) or KINDS.get(p.stem, "gateway") for p in DOCUMENTS} == {
+    assert {KINDS.get(p.stem) or KINDS.get(p.parent.name, "gateway") for p in DOCUMENTS} == {
         name.partition(".")[0] for name in schema.texts()}
 
 
