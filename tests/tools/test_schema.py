@@ -22,7 +22,8 @@ def test_there_is_no_other_schema():
     assert {p.name for p in schema.FOLDER.iterdir()} == set(schema.texts())
 
 
-KINDS = {"gateway": "gateway", "profiles": "profile", "flood": "scale", "signals": "signals", "hub": "hub", "fleet": "fleet", "site": "site"}
+KINDS = {"gateway": "gateway", "profiles": "profile", "flood": "scale", "signals": "signals", "hub": "hub",
+         "fleet": "fleet", "site": "site"}
 """What a document is, by its folder or its name; the others are gateways."""
 DOCUMENTS = sorted((ROOT / "configs").rglob("*.toml"))
 
