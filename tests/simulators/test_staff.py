@@ -10,7 +10,7 @@ def test_what_is_drawn_where() -> None:
     plain = picture(seen, LIMITS, 100.0, ink=False)
     assert len(plain) == ROWS + 2
     assert not any("\033" in line for line in plain)
-    rows = [line.partition("┤")[2] for line in plain[:ROWS]]
+    rows = [line.partition("┤")[2].ljust(COLUMNS) for line in plain[:ROWS]]
     last = [row[COLUMNS - 2] for row in rows]
     assert last.index("o") > 0, "what is said lies below what is true"
     assert last[last.index("o") + 1] == "█"
