@@ -1,7 +1,9 @@
 """One identity on two machines, as a stolen card gives it: two real sirends at a real mosquitto, and a hub."""
 
 import asyncio
+import contextlib
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.wire import JournalHead
 from hub import __main__ as command
 from hub import acl, clone
 from hub import config as hub_config
@@ -55,6 +58,10 @@ class Machine:
             if file.is_file():
                 shutil.copy(file, out.demo / "run")
         return out
+
+    def newest_row(self) -> int:
+        with contextlib.closing(sqlite3.connect(self.demo / "run" / f"{GATEWAY}.db")) as journal:
+            return int(journal.execute("SELECT max(n) FROM record").fetchone()[0])
 
     def start(self) -> None:
         settings = [f"mqtt.port={self._broker.port}", "mqtt.tls=true", "mqtt.cert_file=own.pem",
@@ -112,6 +119,7 @@ async def test_a_clone_is_named_and_ended_by_revocation(tmp_path: Path, monkeypa
             assert noted("clone") == []
 
             stolen = await asyncio.to_thread(true.copy, tmp_path / "stolen", GATEWAY)
+            common = stolen.newest_row()
             stolen.start()
             await client.until(lambda: status_session() not in (None, true_session), 60)
             began_s = time.monotonic()
@@ -135,7 +143,12 @@ async def test_a_clone_is_named_and_ended_by_revocation(tmp_path: Path, monkeypa
             assert "is revoked" not in true.said()
             assert client.fleet.gateways[GATEWAY].presence.value == "online"
             # What it told of its journal holds, while it goes on writing; the thief's went another way.
-            head = client.fleet.gateways[GATEWAY].head
+            def head_after() -> JournalHead | None:
+                head = client.fleet.gateways[GATEWAY].head
+                return head if head is not None and head.n > common else None
+
+            await client.until(head_after, 90)
+            head = head_after()
             assert head
             told = f"{head.hash}@{head.n}"
             audit = ["audit", "verify", "--head", told]
