@@ -8,7 +8,7 @@ It refuses to know where samples and actions were kept.
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import escape
 
@@ -37,7 +37,9 @@ class Line:
 
     name: str
     samples: tuple[tuple[int, float | None], ...]
-    """Wall time in microseconds, and centimetres."""
+    """Wall time in microseconds, and centimetres (or what `unit` says)."""
+    unit: str = "cm"
+    """Only centimetres are drawn; a contact and rain are in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +73,25 @@ class Curve:
 
 
 def table(curve: Curve) -> str:
-    """As CSV: instant (UTC), local time, sample or action, whose, centimetres, words. In order of time."""
-    rows: list[tuple[int, str, str, str, str]] = []
+    """As CSV: instant (UTC), local time, sample or action, whose, value and unit, words. In order of time."""
+    rows: list[tuple[int, str, str, str, str, str]] = []
     for line in curve.lines:
-        rows += [(at_us, "sample", line.name, "" if cm is None else f"{cm:g}", "" if cm is not None else "no value")
-                 for at_us, cm in line.samples]
-    rows += [(m.wall_us, "action", m.what, "", m.detail) for m in curve.marks]
+        rows += [(at_us, "sample", line.name, "" if cm is None else f"{cm:g}", line.unit,
+                  "" if cm is not None else "no value") for at_us, cm in line.samples]
+    rows += [(m.wall_us, "action", m.what, "", "", m.detail) for m in curve.marks]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["utc", "local", "kind", "subject", "level_cm", "detail"])
-    for at_us, kind, subject, cm, detail in sorted(rows, key=lambda row: row[0]):
+    writer.writerow(["utc", "local", "kind", "subject", "value", "unit", "detail"])
+    for at_us, kind, subject, value, unit, detail in sorted(rows, key=lambda row: row[0]):
         writer.writerow([wire.to_text(at_us), _local(curve, at_us, "%Y-%m-%d %H:%M:%S"), kind,
-                         *(_plain(cell) for cell in (subject, cm, detail))])
+                         *(_plain(cell) for cell in (subject, value, unit, detail))])
     return out.getvalue()
 
 
 def _plain(cell: str) -> str:
-    """A cell that a spreadsheet does not take for a formula."""
-    return "'" + cell if cell[:1] in ("=", "+", "@", "\t") else cell
+    """A cell of one line that a spreadsheet does not take for a formula."""
+    cell = _printable(cell)
+    return "'" + cell if cell[:1] in ("=", "+", "@") else cell
 
 
 def svg(curve: Curve) -> str:
@@ -112,11 +115,12 @@ class _Plot:
 
     def __init__(self, curve: Curve, marks: tuple[Mark, ...]) -> None:
         self._curve = curve
+        self._lines = [line for line in curve.lines if line.unit == "cm"]
         self._marks = marks
-        instants = [at_us for line in curve.lines for at_us, _ in line.samples] + [m.wall_us for m in marks]
+        instants = [at_us for line in self._lines for at_us, _ in line.samples] + [m.wall_us for m in marks]
         self._begin_us = min(instants, default=0)
         self._end_us = max([*instants, self._begin_us + 60 * S])
-        levels = [cm for line in curve.lines for _, cm in line.samples if cm is not None]
+        levels = [cm for line in self._lines for _, cm in line.samples if cm is not None]
         highest = max([10.0, *levels, *(limit.at_cm for limit in curve.limits)])
         self._step_cm = next((step for step in STEPS_CM if highest / step <= TICKS), STEPS_CM[-1])
         self._high_cm = self._step_cm * (int(highest / self._step_cm) + 1)
@@ -133,7 +137,7 @@ class _Plot:
     def parts(self) -> Iterator[str]:
         yield from self._scales()
         yield from self._limits()
-        for n, line in enumerate(self._curve.lines):
+        for n, line in enumerate(self._lines):
             ink = INKS[n % len(INKS)]
             for piece in _pieces(line):
                 if len(piece) == 1:
@@ -207,7 +211,11 @@ def _text(x: float, y: float, words: str, ink: str = "#222222", size: int = 12, 
 
 def _clean(words: str) -> str:
     """Fit for XML, which has no place for control characters, not even written as numbers."""
-    return escape("".join(c if c.isprintable() else "�" for c in words))
+    return escape(_printable(words))
+
+
+def _printable(words: str) -> str:
+    return "".join(c if c.isprintable() else "�" for c in words)
 
 
 def _local(curve: Curve, wall_us: int, form: str) -> str:
@@ -217,5 +225,5 @@ def _local(curve: Curve, wall_us: int, form: str) -> str:
 
 def between(lines: Iterable[Line], begin_us: int, end_us: int) -> tuple[Line, ...]:
     """The lines cut to a time; those that have nothing then are left out."""
-    cut = (Line(line.name, tuple(s for s in line.samples if begin_us <= s[0] <= end_us)) for line in lines)
+    cut = (replace(line, samples=tuple(s for s in line.samples if begin_us <= s[0] <= end_us)) for line in lines)
     return tuple(line for line in cut if line.samples)

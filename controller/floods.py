@@ -212,6 +212,7 @@ class Floods:
         samples = {gauge: [[ago_s, value] for ago_s, value in told if first or ago_s * S < LEVEL_US]
                    for gauge, told in look.samples(now_us).items()}
         body = {"spot": rule.id, "depths": {NAMES[c]: cm for c, cm in look.depths.items()}, "samples": samples,
+                "kinds": {gauge.id: gauge.section.kind for gauge in look.gauges.values()},
                 "bad": [s.id for s in look.sights if not s.good], "confirmed": look.loud.name,
                 "suspected": look.local.name}
         self._out.append(Append(NOBODY_WAITS, Record(LEVEL, body)))

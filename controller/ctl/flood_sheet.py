@@ -16,6 +16,8 @@ from controller.curve import Curve, Limit, Line, Mark, between
 from firmware_bridge.errors import BadDocument, Malformed, Problem
 from firmware_bridge.machine import S
 
+UNITS = {"float": "contact", "rain": "mm/h"}
+"""Of gauges by kind; all others tell centimetres."""
 COLOURS = ("blue", "yellow", "orange", "red")
 
 Row = tuple[int, str, Mapping[str, Any]]
@@ -40,12 +42,14 @@ def sheet(spot: str, told: Iterable[Row], since_us: int, until_us: int, offset_h
     """What the rows tell of a spot in a time."""
     samples: dict[str, dict[int, float | None]] = {}
     depths: dict[str, float] = {}
+    kinds: dict[str, str] = {}
     marks: list[Mark] = []
     ordered: set[str] = set()
     for wall_us, kind, body in told:
         match kind:
             case "level" if body.get("spot") == spot:
                 depths = {name: float(cm) for name, cm in _mapping(body.get("depths")).items()}
+                kinds |= _mapping(body.get("kinds"))
                 _add(samples, wall_us, body.get("samples"))
                 for gauge in body.get("bad") or ():
                     samples.setdefault(str(gauge), {})[wall_us] = None
@@ -60,15 +64,15 @@ def sheet(spot: str, told: Iterable[Row], since_us: int, until_us: int, offset_h
             case "receipt" if body.get("order") in ordered:
                 words = "  ".join(str(body[k]) for k in ("siren", "reason") if body.get(k))
                 marks.append(Mark(_at(body, wall_us), f"siren-{body.get('stage')}", words, grave=True))
-    lines = [Line(gauge, tuple(sorted(seen.items()))) for gauge, seen in samples.items()]
+    lines = [Line(gauge, tuple(sorted(seen.items())), UNITS.get(kinds.get(gauge, ""), "cm"))
+             for gauge, seen in samples.items()]
     inside = sorted((m for m in marks if since_us <= m.wall_us <= until_us), key=lambda m: m.wall_us)
     limits = tuple(Limit(name, depths[name]) for name in COLOURS if name in depths)
-    title = f"{spot}  积水过程 flood  {wire.to_text(inside[0].wall_us)[:10] if inside else ''}".rstrip()
-    return Curve(title, between(lines, since_us, until_us), limits, tuple(inside), offset_h)
+    return Curve(f"{spot}  积水过程 flood", between(lines, since_us, until_us), limits, tuple(inside), offset_h)
 
 
 def _add(samples: dict[str, dict[int, float | None]], at_us: int, told: object) -> None:
-    """What gauges told before an instant: seconds ago, and value. A float's and the rain's are no depth."""
+    """What gauges told before an instant: seconds ago, and value."""
     for gauge, pairs in _mapping(told).items():
         for ago_s, value in pairs:
             samples.setdefault(gauge, {})[at_us - round(ago_s) * S] = float(value)

@@ -32,11 +32,11 @@ def test_the_table_has_every_sample_and_action_in_order_of_time() -> None:
     sheet = curve((0, 1.5), (60, None), (120, 16), marks=(Mark(T0 + 90 * S, "flood-yellow", "积水 water, 15 cm"),))
     rows = list(csv.reader(io.StringIO(table(sheet))))
     assert rows == [
-        ["utc", "local", "kind", "subject", "level_cm", "detail"],
-        ["2026-09-18T02:00:00.000Z", "2026-09-18 10:00:00", "sample", "press", "1.5", ""],
-        ["2026-09-18T02:01:00.000Z", "2026-09-18 10:01:00", "sample", "press", "", "no value"],
-        ["2026-09-18T02:01:30.000Z", "2026-09-18 10:01:30", "action", "flood-yellow", "", "积水 water, 15 cm"],
-        ["2026-09-18T02:02:00.000Z", "2026-09-18 10:02:00", "sample", "press", "16", ""],
+        ["utc", "local", "kind", "subject", "value", "unit", "detail"],
+        ["2026-09-18T02:00:00.000Z", "2026-09-18 10:00:00", "sample", "press", "1.5", "cm", ""],
+        ["2026-09-18T02:01:00.000Z", "2026-09-18 10:01:00", "sample", "press", "", "cm", "no value"],
+        ["2026-09-18T02:01:30.000Z", "2026-09-18 10:01:30", "action", "flood-yellow", "", "", "积水 water, 15 cm"],
+        ["2026-09-18T02:02:00.000Z", "2026-09-18 10:02:00", "sample", "press", "16", "cm", ""],
     ]
 
 
@@ -74,6 +74,13 @@ def test_of_too_many_actions_the_rest_is_counted_and_the_table_has_them() -> Non
     sheet = curve((0, 1), marks=tuple(Mark(T0 + n * S, f"m{n}") for n in range(MARKS_LIMIT + 7)))
     assert any("7 项" in one for one in words(drawn(svg(sheet))))
     assert table(sheet).count("action") == MARKS_LIMIT + 7
+
+
+def test_a_contact_is_in_the_table_and_no_depth_in_the_picture() -> None:
+    float_ = Line("float", ((T0, 0.0), (T0 + 60 * S, 1.0)), "contact")
+    sheet = Curve("x", (float_, *curve((0, 5), (60, 9)).lines), (), ())
+    assert len(drawn(svg(sheet)).findall(f"{NS}polyline")) == 1
+    assert "float,1,contact" in table(sheet)
 
 
 def test_cut_to_a_time() -> None:

@@ -35,6 +35,7 @@ def test_the_journal_has_the_whole_curve_and_every_action(tmp_path: Path) -> Non
     assert 6 <= sum(kind == LEVEL for _, kind, _ in kept) <= 12, "one a minute, while it is wet"
     found = sheet("spot-1", kept, began_us, world.wall_us, 8.0)
     assert {line.name for line in found.lines} >= {"pressure", "sonar"}
+    assert {line.name: line.unit for line in found.lines}["float"] == "contact"
     for line in found.lines:
         if line.name in ("pressure", "sonar"):
             level = dict(line.samples)
