@@ -392,6 +392,8 @@ class Orders:
                 if cut:
                     self._answer(entry, part.siren, Stage.TROUBLE, "cut by restart, goes on")
             case Over(stage, reason):
+                # Off, even where it reads as off: a head that was told to begin just before takes its time.
+                self._out.append(Stop(part.siren, accept.by, reason, entry.id))
                 self._end(entry, part.siren, stage, reason)
 
     # Time.

@@ -820,6 +820,15 @@ def test_what_was_stopped_stays_stopped_after_a_restart() -> None:
     assert said(after.arrives(live(2, issued_s=-1)))[-1] == ("s-1", Stage.REJECTED, "stopped")
 
 
+def test_what_a_restart_cut_is_turned_off_even_where_it_reads_as_off() -> None:
+    """A head that was told to begin just before the kill begins after its successor has read it; by `bench kills`."""
+    desk = Desk(sirens=("s-1",))
+    desk.written(desk.arrives(drill()))
+    after = Desk(sirens=("s-1",), records=desk.records, boot="two", wall_s=1)
+    assert of(Stop, after.first) == [Stop("s-1", "Li Wei", "cut by restart", name(1))]
+    assert said(after.first) == [("s-1", Stage.FAILED, "cut by restart")]
+
+
 @pytest.mark.parametrize("clock", [True, False])
 def test_a_disk_that_takes_records_again_is_found_with_no_order_to_write(clock: bool) -> None:
     """Found by a full disk: NO-JOURNAL stayed on until the next order, though there was room for hours."""
