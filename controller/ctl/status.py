@@ -1,4 +1,4 @@
-"""全站状态 / everything at once: clock, modes, lines with their units, devices, sirens.
+"""全站状态 / everything at once: clock, modes, lines with their units, devices, sirens, low-lying roads.
 
 A siren's state is what the gateway knows, with the reason where there is one; a device that is silent is named.
 """
@@ -6,7 +6,7 @@ A siren's state is what the gateway knows, with the reason where there is one; a
 import argparse
 from typing import Any
 
-from controller.ctl import tag
+from controller.ctl import flood, tag
 
 STATES = {
     "IDLE": "静默", "ARMED": "待鸣", "STARTING": "启动", "SOUNDING": "鸣响", "STOPPING": "停止中", "FAULT": "故障",
@@ -52,6 +52,13 @@ def show(answer: dict[str, Any]) -> None:
         print(f"  {id:<12} {_state(siren['state']):<22} {siren['drive']:<12} {siren['name']}{why}")
         if locks := tag.told(siren["locks"]):
             print(f"  {'':<12} 已锁定 locked out: {locks}")
+    if answer.get("spots"):
+        print("积水点 Spots")
+    for id, spot in answer.get("spots", {}).items():
+        level = spot["points"].get("level_cm")
+        depth = "-" if level is None else f"{level:g} cm"
+        state = f"{flood.COLOURS.get(spot['state'], '')} {spot['state']}"
+        print(f"  {id:<12} {state:<22} {depth:<12} {spot['name']}{'  ' + spot['why'] if spot['why'] else ''}")
 
 
 def _state(state: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from controller import config, origin, shelf, snapshot, wire
 from controller.config import Config
 from controller.ctl import ack as ctl_ack
-from controller.ctl import flood, wetcheck
+from controller.ctl import flood, status, wetcheck
 from controller.event import Ask, Publish
 from controller.floods import ground
 from controller.origin import Origin
@@ -300,12 +300,13 @@ def test_people_look_acknowledge_shelve_and_check(underpass: Underpass, capsys: 
     assert "mount_cm" in underpass.ask("wetcheck", spot="spot-1", gauge="sonar", depth_cm=30)["set"]
     assert "doubt" in underpass.ask("wetcheck", spot="spot-1", gauge="pressure", depth_cm=3)
     assert "error" in underpass.ask("wetcheck", spot="spot-1", gauge="nose")
-    for told, module in ((look, flood), (ack, ctl_ack), (wet, wetcheck)):
+    for told, module in ((look, flood), (ack, ctl_ack), (wet, wetcheck), (underpass.ask("status"), status)):
         module.show(told)
         assert not module.failed(told)
     shown = capsys.readouterr().out
     assert "spot-1" in shown
     assert "zero_cm = " in shown
+    assert "积水点 Spots" in shown
     # From the centre two persons' hands are needed to keep it silent, and it names its end.
     until = wire.to_text(underpass.world.wall_us + 600 * S)
     wish = Shelving(id="1" * 32, deployment=DEPLOYMENT, gateway="gw-1", area=underpass.config.area, spot="spot-1",
