@@ -194,7 +194,7 @@ class _Drawing:
             yield Step(at_s, "process", chance.choice(self._gateways), with_={
                 "away_s": round(chance.choice((0.2, 1.5, 8.0)) * chance.uniform(0.5, 1.5), 3),
                 "power": chance.random() < 0.5, "kept": chance.randint(0, 3)})
-            at_s = round(at_s + chance.uniform(0.5, 10), 3)
+            at_s = min(round(at_s + chance.uniform(0.5, 10), 3), BUSY_S - 1)
 
     def _disk_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
         chance = self._chance

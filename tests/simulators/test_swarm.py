@@ -9,6 +9,7 @@ from simulators import hamlet, live, scenario, swarm
 from simulators.account import Account
 from simulators.scenario import Scenario
 
+SEED_FILES = sorted((Path(__file__).parents[1] / "seeds").glob("*.json"))
 SEEDS = 24
 """In every run of all tests; `make swarm` lives as many as one likes."""
 
@@ -17,6 +18,12 @@ SEEDS = 24
 def test_no_promise_is_broken(first: int) -> None:
     for seed in range(first, first + 8):
         assert live.live(scenario.draw(seed)).breaches == {}, f"python3 tools/dev.py swarm --seed {seed} --trace"
+
+
+@pytest.mark.parametrize("file", SEED_FILES, ids=lambda file: file.stem)
+def test_what_was_found_once_stays_mended(file: Path) -> None:
+    assert json.loads(file.read_text(encoding="utf-8"))["found"].endswith(".")
+    assert live.live(Scenario.decode(file.read_text(encoding="utf-8"))).breaches == {}
 
 
 def test_one_seed_lives_one_life() -> None:
