@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import aiomqtt
 import pytest
 
-from controller import mqtt, wire
+from controller import mqtt, shelf, wire
 from controller.admission import MAX_LIST_BYTES
 from controller.broker import MqttSection
 from controller.event import (
@@ -390,7 +390,8 @@ async def test_orders_for_every_level_arrive_and_no_others(broker: Broker) -> No
     await node.until(lambda n: sum(isinstance(e, Arrived) for e in n.came) >= 11)
     got = sorted(e.topic for e in node.came if isinstance(e, Arrived))
     assert got == sorted([*(t for t in wire.subscriptions(AREA, "gw-7")
-                            if t not in (wire.again_topic("gw-7"), wire.ack_topic("gw-7"), GATEWAY_ORDER)
+                            if t not in (wire.again_topic("gw-7"), wire.ack_topic("gw-7"), shelf.topic("gw-7"),
+                                             GATEWAY_ORDER)
                                 and not t.endswith("/trust"))])
     assert not any(e.retained for e in node.came if isinstance(e, Arrived))
     await node.stop()
