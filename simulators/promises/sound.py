@@ -31,13 +31,16 @@ DRILL = 1
 
 def bounded_on(history: History) -> Breaches:
     """BOUNDED-ON: no output stays on for longer than the longest on-phase that was asked of it and L, which is that of
-    its class, whoever dies. An output that is welded, or held on by hand, is bounded by nothing of ours."""
+    its class, whoever dies. Phases of several orders that were for this siren at the time may follow on each other
+    without a pause, and add up. An output that is welded, or held on by hand, is bounded by nothing of ours."""
     for siren in history.sirens():
-        phases = [p.off_us - p.on_us for o in history.sounding_orders() if siren in o.sirens
-                  for p in _lengths(history, o)]
-        phases += [round(a.seconds * S) for a in history.asks if a.siren == siren]
-        limit_us = max(phases, default=0) + history.bound_us(siren)
+        asked = [(history.spans(o, siren), max(p.off_us - p.on_us for p in _lengths(history, o)))
+                 for o in history.sounding_orders() if siren in o.sirens]
+        asked += [([(a.at_us, a.at_us + STOP_US)], round(a.seconds * S)) for a in history.asks if a.siren == siren]
+        bound_us = history.bound_us(siren)
         for one in history.contacts_of(siren):
+            limit_us = bound_us + sum(longest for spans, longest in asked if any(
+                on <= one.end_us and off + bound_us >= one.on_wall_us for on, off in spans))
             if one.end_us - one.on_wall_us > limit_us and not history.held(siren, one.on_wall_us, one.end_us):
                 yield f"{siren} was on from {one.on_wall_us} for more than {limit_us / S:.1f} s"
 

@@ -74,8 +74,8 @@ def answered(history: History) -> Breaches:
 
     Of an order that reached a process which lived on for five seconds; one refusal of the whole order is the last word
     for every siren. A refusal that another attempt may undo (`no-time`, `not-yet`, `busy`) is no last word but the
-    only one if no other comes. Where the disk failed and the process died as well, what was said may be said twice:
-    nobody remembers it.
+    only one if no other comes. Where the disk failed and the process died as well, what was said may be said twice, and
+    what was under way may have no last word: nobody remembers it, and the hub says `no answer`.
     """
     for order in history.orders:
         for gateway in dict.fromkeys(history.gateway_of(s) for s in order.sirens):
@@ -89,7 +89,7 @@ def answered(history: History) -> Breaches:
             for siren in (s for s in order.sirens if history.gateway_of(s) == gateway):
                 ends = [r for r in history.of(order, siren) if r.stage.terminal] + whole
                 final = [r for r in ends if r.reason not in PASSING and (r.siren or not copied or len(ends) == 1)]
-                if not ends or (len(final) > 1 and not amnesia):
+                if (not ends or len(final) > 1) and not amnesia:
                     stages = ", ".join(f"{r.stage}({r.reason})" for r in ends) or "none"
                     yield f"{siren} has {len(final)} terminal receipts for order {order.id}: {stages}"
 

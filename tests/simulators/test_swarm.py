@@ -10,7 +10,7 @@ from simulators.account import Account
 from simulators.scenario import Scenario
 
 SEED_FILES = sorted((Path(__file__).parents[1] / "seeds").glob("*.json"))
-SEEDS = 24
+SEEDS = 200
 """In every run of all tests; `make swarm` lives as many as one likes."""
 
 
