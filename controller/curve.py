@@ -80,7 +80,7 @@ def table(curve: Curve) -> str:
                   "" if cm is not None else "no value") for at_us, cm in line.samples]
     rows += [(m.wall_us, "action", m.what, "", "", m.detail) for m in curve.marks]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)  # ends lines as RFC 4180 has it, and so puts a cell that holds such an end into quotes
     writer.writerow(["utc", "local", "kind", "subject", "value", "unit", "detail"])
     for at_us, kind, subject, value, unit, detail in sorted(rows, key=lambda row: row[0]):
         writer.writerow([wire.to_text(at_us), _local(curve, at_us, "%Y-%m-%d %H:%M:%S"), kind,

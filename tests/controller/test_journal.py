@@ -119,7 +119,8 @@ for _ in range(int(sys.argv[2])):
     have = [r.body["n"] for r in journal.load()]
     found = journal.verify()
     journal.close()
-    assert opened.why == "" and found == [], (opened.why, found)
+    # Killed before its first commit, a new journal is still an empty file.
+    assert (opened.why == "" or told == 0) and found == [], (opened.why, found)
     assert have == list(range(1, len(have) + 1)), "a hole"
     assert len(have) >= told, f"{told} was acknowledged, the disk has {len(have)}"
 print(json.dumps({"told": told, "have": len(have)}))

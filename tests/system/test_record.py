@@ -53,10 +53,16 @@ def started(city: City, gateway: str, *arguments: str) -> "subprocess.Popen[str]
                             stderr=subprocess.PIPE, preexec_fn=heeding)
 
 
+def begun(recorder: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Its first line: from now on it records."""
+    assert recorder.stdout is not None
+    begin: dict[str, Any] = json.loads(recorder.stdout.readline())
+    return begin
+
+
 def test_five_seconds_of_a_line_with_a_sounding_in_it(city: City, tmp_path: Path) -> None:
     recorder = started(city, OURS, "line-1", "--seconds", "5", "-o", str(tmp_path / "line.toml"))
-    assert recorder.stdout is not None
-    begin = json.loads(recorder.stdout.readline())
+    begin = begun(recorder)
     assert (begin["kind"], begin["gateway"], begin["bus"]) == ("recording", OURS, "line-1")
     assert ctl(city, OURS, "activate", "s-102", "--seconds", "2").returncode == 0
     out, err = recorder.communicate(timeout=30)
@@ -97,6 +103,7 @@ def test_over_tcp_into_one_named_file(city: City, tmp_path: Path) -> None:
 
 def test_an_interrupt_keeps_what_there_is(city: City, tmp_path: Path) -> None:
     recorder = started(city, OTHERS, "net-3", "--seconds", "600", "-o", str(tmp_path / "head.toml"))
+    begun(recorder)
     frames = city.folder / "frames.jsonl"
     before = frames.read_text().count('"net-3"')
     city.wait_for(lambda: frames.read_text().count('"net-3"') > before + 12, "polls of the line")
@@ -109,6 +116,7 @@ def test_an_interrupt_keeps_what_there_is(city: City, tmp_path: Path) -> None:
 def test_a_gateway_that_ends_meanwhile_is_told_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     with City(["gateway-3.toml"], broker="none") as city:
         recorder = started(city, OTHERS, "net-3", "--seconds", "600", "-o", str(tmp_path / "head.toml"))
+        begun(recorder)
         frames = city.folder / "frames.jsonl"
         before = frames.read_text().count('"net-3"')
         city.wait_for(lambda: frames.read_text().count('"net-3"') > before + 12, "polls of the line")
