@@ -10,6 +10,7 @@ import io
 import pickle
 import sys
 from collections import OrderedDict, deque
+from enum import Enum
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,9 @@ class _Writer(pickle.Pickler):
         # Later versions of Python do not write counters any more.
         if type(obj) is count:
             return count, (int(repr(obj)[len("count("):-1]),)
+        # Python before 3.11.4 writes a member by its name, and reads it with `getattr`, which could bring anything.
+        if isinstance(obj, Enum):
+            return type(obj), (obj.value,)
         return NotImplemented
 
 

@@ -1,6 +1,8 @@
 """`sirenctl blackbox` and `sirenctl replay`: what a real sirend went through lives again, its death included."""
 
 import json
+import os
+import pwd
 import signal
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,8 @@ def test_a_run_lives_again_and_so_does_its_death(site: Path, tmp_path: Path) -> 
 
     done = run("controller.ctl", "replay", str(saved), "--run", str(first["run"]))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "进 in   ask 1 0 root status" in done.stdout
+    uid = os.getuid()
+    assert f"进 in   ask 1 {uid} {pwd.getpwuid(uid).pw_name} status" in done.stdout
     assert "出 out  publish - to client 1" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("与当时一致 / all as it was then")
     # Half of it; of one siren; and nothing but the comparison.
