@@ -1,4 +1,4 @@
-"""The order of the tests: `make test` runs two files at a time, and nobody is to wait for the longest at the end."""
+"""The order of the tests: `make test` runs three files at a time, and nobody is to wait for the longest at the end."""
 
 from pathlib import Path
 

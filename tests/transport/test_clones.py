@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class Machine:
         self.demo = folder / "configs/demo"
         (self.demo / "run").mkdir()
         self.certify(certificate)
+        # The name of a socket has at most 107 octets, and the folder of a test may have more.
+        self._door = Path(tempfile.mkdtemp(prefix="clone-"))
         self.process: subprocess.Popen[bytes] | None = None
 
     def certify(self, certificate: str) -> None:
@@ -65,7 +68,8 @@ class Machine:
 
     def start(self) -> None:
         settings = [f"mqtt.port={self._broker.port}", "mqtt.tls=true", "mqtt.cert_file=own.pem",
-                    "mqtt.key_file=own.key", f"mqtt.ca_file={self._broker.folder}/gateways-ca.pem"]
+                    "mqtt.key_file=own.key", f"local.socket={self._door}/gw.sock",
+                    f"mqtt.ca_file={self._broker.folder}/gateways-ca.pem"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "controller.daemon", "run", str(self.demo / "gateway.toml"),
@@ -79,6 +83,10 @@ class Machine:
             self.process.terminate()
             self.process.wait(20)
             self.process = None
+
+    def end(self) -> None:
+        self.stop()
+        shutil.rmtree(self._door)
 
 
 @pytest.mark.system
@@ -155,7 +163,7 @@ async def test_a_clone_is_named_and_ended_by_revocation(tmp_path: Path, monkeypa
             assert command.main([*audit, str(true.demo / "run" / f"{GATEWAY}.db")]) == 0
             assert command.main([*audit, str(stolen.demo / "run" / f"{GATEWAY}.db")]) == 1
     finally:
-        true.stop()
+        true.end()
         if stolen is not None:
-            stolen.stop()
+            stolen.end()
         broker.stop()
