@@ -35,7 +35,7 @@ from controller import wire
 from controller.wire import Action, Mode, OrderBody, Sound
 from firmware_bridge.machine import S
 from hub import keys
-from simulators.city import ROOT, City
+from simulators.city import ROOT, City, configs_with
 
 KILLS, BATCH = 2_000, 25
 GATEWAYS = {"gateway.toml": ("gw-jinshui", "41/01/05", 3), "gateway-3.toml": ("gw-erqi", "41/01/03", 2)}
@@ -50,33 +50,25 @@ FUSES = {"start": 12, "order": 8}
 """Up to so many passes of a point: most of them come in the first second."""
 WRITES = 3
 """Octets are written several times as often as all else."""
-SIGNAL = """
-[signals.kill-two]
-zh = "两响（测量）"
-en = "Two (bench)"
-family = "test"
-cells = [{ on_s = 1 }, { off_s = 0.5 }]
-repeats = 2
-source = "no signal: two seconds, to be killed in"
-"""
 SIGNERS = ("operator-1", "commander")
+
+
+def configs(folder: Path) -> Path:
+    """The demo's, in `folder`, with a signal of two seconds that may sound as often as a bench needs it."""
+    out = configs_with(folder, ROOT / "bench" / "signals.toml")
+    for file in (out / "demo").glob("gateway*.toml"):
+        file.write_text(file.read_text().replace("starts_per_hour = 60", "starts_per_hour = 600"))
+    return out
 
 
 @contextmanager
 def city(gateway: str) -> Iterator[City]:
     """One gateway's site and broker, and no sirend yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        configs = Path(folder) / "configs"
-        shutil.copytree(ROOT / "configs", configs, ignore=shutil.ignore_patterns("run"))
-        (configs / "signals" / "kills.toml").write_text(SIGNAL)
-        for file in [*(configs / "demo").glob("gateway*.toml"), configs / "demo" / "hub.toml"]:
-            file.write_text(file.read_text().replace('"../signals/demo.toml"',
-                                                     '"../signals/demo.toml", "../signals/kills.toml"')
-                            .replace("starts_per_hour = 60", "starts_per_hour = 600"))
-        with City([gateway], configs, broker="mosquitto") as city:
-            city.stop(gateway)
-            city.stop("hub")
-            yield city
+    with (tempfile.TemporaryDirectory() as folder,
+          City([gateway], configs(Path(folder)), broker="mosquitto") as city):
+        city.stop(gateway)
+        city.stop("hub")
+        yield city
 
 
 class Batch:

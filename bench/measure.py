@@ -5,7 +5,6 @@ rest says how busy the neighbours were; it is printed too, and never thrown away
 """
 
 import json
-import socket
 import statistics
 import sys
 from collections.abc import Sequence
@@ -34,12 +33,6 @@ def summary(values: Sequence[float], digits: int = 3) -> dict[str, float | int |
     return {"n": len(values), "median": cut(statistics.median(values) if values else None),
             "p90": cut(percentile(values, 0.90)), "p99": cut(percentile(values, 0.99)),
             "max": cut(max(values, default=None))}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def report(figures: dict[str, object], reached: dict[str, bool | None]) -> None:

@@ -37,6 +37,7 @@ from controller import wire
 from controller.wire import Action, Mode, OrderBody, Receipt
 from firmware_bridge.machine import S
 from hub import keys
+from simulators.city import free_port
 
 RECONNECTS = 1_000
 QUICK = """
@@ -59,7 +60,7 @@ class Net:
     def __init__(self, folder: Path, field: bool) -> None:
         shutil.copytree(ROOT / "configs", folder / "configs", ignore=shutil.ignore_patterns("run"))
         self._folder = folder
-        self._port = measure.free_port()
+        self._port = free_port()
         self.log = (folder / "log").open("a+")
         self._broker = rig.start_broker(folder, self._port, self.log)
         self.proxy = Proxy(self._port)
@@ -75,7 +76,7 @@ class Net:
         program = ("" if field else QUICK) + "\nfrom controller import daemon\ndaemon.main()"
         self.sirend = subprocess.Popen(
             [sys.executable, "-c", program, "run", str(folder / "configs" / "demo" / "gateway-3.toml"), "--set",
-             f"mqtt.port={self.proxy.port}", "--set", f"bus[net-3].link=tcp:127.0.0.1:{measure.free_port()}"],
+             f"mqtt.port={self.proxy.port}", "--set", f"bus[net-3].link=tcp:127.0.0.1:{free_port()}"],
             cwd=ROOT, stdout=self.log, stderr=self.log)
 
     def close(self) -> None:

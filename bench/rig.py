@@ -5,7 +5,6 @@ demo keys as an operator's client does it, and go through the broker as any clie
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,13 +19,14 @@ from typing import Any, TextIO
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bench import measure, office
+from bench import office
 from bench.site import ROOT, Site
 from controller import config, wire
 from controller import signal as signals
 from controller.wire import Action, Mode, OrderBody, Receipt, Sound
 from firmware_bridge.machine import S
 from hub import keys
+from simulators.city import free_port, mosquitto
 
 READY_S = 30.0
 """A process that is not ready by now will not be."""
@@ -47,7 +47,7 @@ class Rig:
         self.gateway = self.site.file.with_name(f"{name}_gateway.toml")
         self.receipts: list[Receipt] = []
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="bench", protocol=paho.MQTTv311)
-        self._port = measure.free_port()
+        self._port = free_port()
         self._key = keys.load_key(DEMO / "keys" / "operator-1.jwk")
         self._config = config.load(self.gateway, [f"trust.list={DEMO / 'trust.json'}"])
         self._digest = signals.load([bench / "signals.toml"]).digest(SIGNAL)
@@ -135,7 +135,7 @@ class Rig:
 
 def start_broker(folder: Path, port: int, log: TextIO | None, more: str = "") -> "subprocess.Popen[bytes]":
     """mosquitto on this port of our own host, without a disk; `more` is added to its configuration."""
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    found = mosquitto()
     if found is None:
         raise SystemExit("bench: no mosquitto; apt-get install mosquitto")
     file = folder / "mosquitto.conf"

@@ -9,7 +9,6 @@ its last word, nothing may have sounded unasked, and nobody may have crashed.
 
 import argparse
 import json
-import shutil
 import signal
 import socket
 import sys
@@ -26,12 +25,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import aftermath, measure, office, rig
-from bench.kills import SIGNAL
+from bench.kills import configs
 from controller import wire
 from controller.wire import Action, Mode, OrderBody, Sound
 from firmware_bridge.machine import S
 from hub import keys
-from simulators.city import ROOT, City
+from simulators.city import City
 
 STEADY, OTHERS = "gateway.toml", ("gateway-2.toml", "gateway-3.toml")
 """The first is never restarted."""
@@ -180,34 +179,27 @@ def course(samples: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def run(minutes: float, seed: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        configs = Path(folder) / "configs"
-        shutil.copytree(ROOT / "configs", configs, ignore=shutil.ignore_patterns("run"))
-        (configs / "signals" / "kills.toml").write_text(SIGNAL)
-        for file in [*(configs / "demo").glob("gateway*.toml"), configs / "demo" / "hub.toml"]:
-            file.write_text(file.read_text().replace('"../signals/demo.toml"',
-                                                     '"../signals/demo.toml", "../signals/kills.toml"')
-                            .replace("starts_per_hour = 60", "starts_per_hour = 600"))
-        with City((STEADY, *OTHERS), configs, broker="mosquitto") as city:
-            soak = Soak(city, seed)
-            try:
-                soak.run(minutes)
-                settled = soak.settle()
-                soak.sample()
-            finally:
-                soak.close()
-            history = city.history()
-            broken = {"ANSWERED": [*aftermath.answered(history)], "IN-TIME": [*aftermath.in_time(history)],
-                      "LAST-WORD": [*aftermath.last_word(history, soak.ends_us)]}
-            crashed = [name for name in (STEADY, *OTHERS) if '"crash"' in city.said(name)]
-            crashed += [name for name in ("hub", "hardware") if "Traceback" in city.said(name)]
-            sizes = [path.stat().st_size for path in city.demo.glob("run/*.blackbox/*")]
-            return {
-                "minutes": minutes, "orders": len(city.orders()), "receipts": len(city.receipts()),
-                "soundings": len(history.soundings), "faults": dict(soak.faults), "settled": settled,
-                "broken": {name: found[:10] for name, found in broken.items() if found}, "crashed": crashed,
-                "course": {name: course(soak.samples, name) for name in (STEADY, "hub", "hardware")},
-                "blackbox_kib": round(sum(sizes) / 1024), "load": round(rig.load(), 2)}
+    with (tempfile.TemporaryDirectory() as folder,
+          City((STEADY, *OTHERS), configs(Path(folder)), broker="mosquitto") as city):
+        soak = Soak(city, seed)
+        try:
+            soak.run(minutes)
+            settled = soak.settle()
+            soak.sample()
+        finally:
+            soak.close()
+        history = city.history()
+        broken = {"ANSWERED": [*aftermath.answered(history)], "IN-TIME": [*aftermath.in_time(history)],
+                  "LAST-WORD": [*aftermath.last_word(history, soak.ends_us)]}
+        crashed = [name for name in (STEADY, *OTHERS) if '"crash"' in city.said(name)]
+        crashed += [name for name in ("hub", "hardware") if "Traceback" in city.said(name)]
+        sizes = [path.stat().st_size for path in city.demo.glob("run/*.blackbox/*")]
+        return {
+            "minutes": minutes, "orders": len(city.orders()), "receipts": len(city.receipts()),
+            "soundings": len(history.soundings), "faults": dict(soak.faults), "settled": settled,
+            "broken": {name: found[:10] for name, found in broken.items() if found}, "crashed": crashed,
+            "course": {name: course(soak.samples, name) for name in (STEADY, "hub", "hardware")},
+            "blackbox_kib": round(sum(sizes) / 1024), "load": round(rig.load(), 2)}
 
 
 def main() -> None:

@@ -48,6 +48,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def configs_with(folder: Path, signals: Path) -> Path:
+    """A copy of `configs` in `folder`; the demo's gateways and hub know the signals of this file as well."""
+    out = folder / "configs"
+    shutil.copytree(ROOT / "configs", out, ignore=shutil.ignore_patterns("run"))
+    shutil.copy(signals, out / "signals" / signals.name)
+    for file in [*(out / "demo").glob("gateway*.toml"), out / "demo" / "hub.toml"]:
+        text, known = file.read_text(), '"../signals/demo.toml"'
+        assert text.count(known) == 1
+        file.write_text(text.replace(known, f'{known}, "../signals/{signals.name}"'))
+    return out
+
+
 def mosquitto() -> str | None:
     """Where it is installed, also for a user whose PATH has no sbin."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")

@@ -24,6 +24,7 @@ from bench import measure, rig
 from bench.peers import start
 from bench.rig import Rig
 from bench.site import ROOT, Site
+from simulators.city import free_port
 
 OURS = "ours"
 UNITS = (1, 2, 3, 4)
@@ -111,7 +112,7 @@ def theirs(job: Job) -> Iterator[Running]:
     with ExitStack() as stack:
         site = stack.enter_context(Site(ROOT / "bench" / "line_site.toml", job.settings))
         log = stack.enter_context((site.folder / "log").open("a+"))
-        port = measure.free_port()
+        port = free_port()
         (site.folder / "acl").write_text(start.access())
         stack.callback(rig.end, rig.start_broker(site.folder, port, log, peer.broker.format(folder=site.folder)))
         said: list[str] = []

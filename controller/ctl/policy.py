@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from controller.ctl import brought
 from controller.policy import MAX_POLICY_BYTES
 
 
@@ -16,12 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    try:
-        with args.file.open(encoding="utf-8") as file:
-            # One more than a policy may have: the gateway says that it is too large.
-            return "policy", {"text": file.read(MAX_POLICY_BYTES + 1)}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{args.file}: {error}") from None
+    return "policy", {"text": brought.text(args.file, MAX_POLICY_BYTES)}
 
 
 def failed(last: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.admission import MAX_LIST_BYTES
+from controller.ctl import brought
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    try:
-        with args.file.open(encoding="utf-8") as file:
-            # One more than a list may have: the gateway says that it is too large.
-            return "trust", {"text": file.read(MAX_LIST_BYTES + 1)}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{args.file}: {error}") from None
+    return "trust", {"text": brought.text(args.file, MAX_LIST_BYTES)}
 
 
 def show(answer: dict[str, Any]) -> None:

@@ -38,13 +38,14 @@ from controller.event import (
 from controller.mqtt import Mqtt
 from controller.session import Session
 from controller.wire import Birth, Receipt, Stage, Status
+from simulators.city import free_port, mosquitto
 
 pytestmark = pytest.mark.system
 
 AREA = "32/5/8/1/2"
 ROOT = wire.state_root(AREA, "gw-7")
 GATEWAY_ORDER = wire.gateway_topic("gw-7", stop=False)
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+MOSQUITTO = mosquitto()
 
 AMQTT = """
 import asyncio, sys
@@ -56,12 +57,6 @@ async def main():
     await asyncio.Event().wait()
 asyncio.run(main())
 """
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class Broker:

@@ -30,7 +30,8 @@ from controller.wire import Action, Event, Evidence, JournalHead, Mode, Receipt,
 from hub import __main__ as command
 from hub import heads
 from hub.account import Row, accounts
-from tests.hub.test_hub_system import HUB, MOSQUITTO, ROOT, broker, free_port
+from simulators.city import free_port
+from tests.hub.test_hub_system import HUB, MOSQUITTO, ROOT, broker
 
 WALL = 1_790_000_000_000_000
 AT = to_text(WALL)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,11 +22,12 @@ from hub.dispatch import Dispatch
 from hub.draft import Wish
 from hub.gateway import Presence
 from hub.track import Ending
+from simulators.city import free_port, mosquitto
 from tests.hub.fake_gateway import gateway
 
 ROOT = Path(__file__).resolve().parents[2]
 HUB = ROOT / "configs/demo/hub.toml"
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+MOSQUITTO = mosquitto()
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(MOSQUITTO is None, reason="NO MOSQUITTO: orders through a real broker were NOT tried"),
@@ -50,12 +50,6 @@ def broker(folder: Path, number: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture

@@ -1,27 +1,19 @@
 """The demo's configuration with signals of seconds beside the real ones; and how to run what a person would type."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from simulators.city import ROOT, City
+from simulators.city import ROOT, City, configs_with
 
 WAIT_S = 60
 
 
 def configs(folder: Path) -> Path:
     """A copy of `configs` in `folder` whose gateways and hub know the signals of short.toml as well."""
-    out = folder / "configs"
-    shutil.copytree(ROOT / "configs", out, ignore=shutil.ignore_patterns("run"))
-    shutil.copy(Path(__file__).parent / "short.toml", out / "signals" / "short.toml")
-    for file in [*(out / "demo").glob("gateway*.toml"), out / "demo" / "hub.toml"]:
-        text = file.read_text()
-        assert text.count('"../signals/demo.toml"') == 1
-        file.write_text(text.replace('"../signals/demo.toml"', '"../signals/demo.toml", "../signals/short.toml"'))
-    return out
+    return configs_with(folder, Path(__file__).with_name("short.toml"))
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:

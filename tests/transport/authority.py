@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import ipaddress
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from simulators.city import free_port, mosquitto
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+MOSQUITTO = mosquitto()
 DAY = datetime.timedelta(days=1)
 
 
@@ -137,9 +138,3 @@ class Broker:
             self.process.terminate()
             self.process.wait(10)
             self.process = None
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])

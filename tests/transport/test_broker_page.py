@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hub import __main__ as command
-from tests.transport.authority import CONFIGS, MOSQUITTO, free_port
+from simulators.city import free_port
+from tests.transport.authority import CONFIGS, MOSQUITTO
 
 PAGE = (CONFIGS.parent / "docs/broker.md").read_text()
 SCRIPTS = re.findall(r"(?ms)^```sh\n(.*?)^```", PAGE)
