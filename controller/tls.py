@@ -5,6 +5,7 @@ refuses a client's certificate only after the handshake, where paho loses the re
 It refuses to know MQTT.
 """
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from firmware_bridge.errors import Problem
 
 NOT_YET, ENDED, OTHER_HOST, OTHER_ADDRESS = 9, 10, 62, 64
 """What OpenSSL finds wrong with the other's certificate (X509_V_ERR_...)."""
+
+
+_WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Context(ssl.SSLContext):
@@ -37,9 +41,19 @@ class _Socket(ssl.SSLSocket):
             self._note(error)
             raise
 
+    def send(self, data: Any, flags: int = 0) -> int:
+        try:
+            return super().send(data, flags)
+        except _WAITS:
+            raise
+        except OSError:
+            # The broker has hung up before it had our CONNECT: what it said at last may still be unread.
+            with contextlib.suppress(OSError):
+                self.recv(1)
+            raise
+
     def _note(self, error: ssl.SSLError) -> None:
-        waits: Any = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        if isinstance(self.context, Context) and not isinstance(error, waits):
+        if isinstance(self.context, Context) and not isinstance(error, _WAITS):
             self.context.refusal = error
 
 
