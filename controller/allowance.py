@@ -125,30 +125,37 @@ def exhausted_us(phases: Iterable[Phase], left_us: int) -> int | None:
 
 
 def restored(records: Iterable[Record]) -> Mapping[str, Sequence[Before]]:
-    """What the journal tells of each siren's soundings, oldest record first."""
+    """What the journal tells of each siren's soundings, oldest record first; some orders it took only afterwards."""
     book: dict[str, list[Before]] = {}
     limits: dict[str, int] = {}
     fresh: set[str] = set()
     running: dict[tuple[str, str], int] = {}
+    ended: dict[tuple[str, str], Before] = {}
+    """What was counted by its last receipt, because nothing else told of its end."""
 
-    def cut(order: str, siren: str, until_us: int) -> None:
+    def cut(order: str, siren: str, until_us: int) -> Before:
         """It was running when something else was heard of it: all the time since counts."""
         since_us, limit_us = running.pop((order, siren)), limits.get(order, LONGEST_US)
         lasted_us = until_us - since_us
         book.setdefault(siren, []).append(Before(lasted_us if 0 <= lasted_us <= limit_us else limit_us))
+        return book[siren][-1]
 
+    records = list(records)
+    for body in (record.body for record in records if record.kind == "accept"):
+        order, limit_us = str(body.get("order")), body.get("limit_us")
+        if isinstance(limit_us, int):
+            limits[order] = limit_us
+        if body.get("fresh") is True:
+            fresh.add(order)
     for record in records:
         try:
             match record.kind:
-                case "accept":
-                    order, limit_us = str(record.body.get("order")), record.body.get("limit_us")
-                    if isinstance(limit_us, int):
-                        limits[order] = limit_us
-                    if record.body.get("fresh") is True:
-                        fresh.add(order)
                 case "sounded":
                     over = wire.validate(Sounded, dict(record.body))
                     running.pop((over.order, over.siren), None)
+                    counted = ended.pop((over.order, over.siren), None)
+                    if counted is not None and counted in book.get(over.siren, ()):
+                        book[over.siren].remove(counted)
                     at_wall_us = None if over.at is None else wire.to_wall_us(over.at)
                     book.setdefault(over.siren, []).append(Before(over.us, at_wall_us))
                 case "receipt":
@@ -156,7 +163,9 @@ def restored(records: Iterable[Record]) -> Mapping[str, Sequence[Before]]:
                     key, at_us = (said.order, said.siren), wire.to_wall_us(said.at)
                     again = key in running
                     if again and (said.stage is Stage.STARTED or said.stage.terminal):
-                        cut(*key, at_us)
+                        counted = cut(*key, at_us)
+                        if said.stage.terminal:
+                            ended[key] = counted
                     if said.stage in BEGUN and key not in running:
                         if said.order in fresh and not again:
                             book.pop(said.siren, None)

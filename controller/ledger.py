@@ -35,6 +35,8 @@ STOP_KEEP_US = 24 * 3600 * S
 """A stop is remembered this long after it was issued."""
 STOPS_LIMIT = 64
 """Stops remembered; equal ones are one."""
+ORDERS = ("accept", "refuse")
+"""Kinds of the journal's records of orders."""
 
 
 class State(Enum):
@@ -111,6 +113,8 @@ class Accept(Message):
     """The sirens for which it was refused, and why; `sirens` are the others."""
     raw: str | None = None
     """The signed order as it came."""
+    late: dict[str, Stage] | None = None
+    """Where the disk took it only afterwards: how each siren stood by then."""
 
     @property
     def refusals(self) -> dict[str, str]:
@@ -150,6 +154,12 @@ class Part:
     def waits(self) -> bool:
         """Whether it has not begun."""
         return not self.started and self.state in (State.CUT, State.WAITING, State.GIVEN)
+
+    @property
+    def stands(self) -> Stage:
+        """How far it came: its last word, or whether it began."""
+        begun = self.started and self.state is not State.DONE
+        return Stage.STARTED if begun else self.stage or Stage.RECEIVED
 
     def step(self, kind: Kind) -> None:
         self.state = TABLE[self.state, kind]
@@ -216,6 +226,11 @@ class Ledger:
     def open(self) -> list[Entry]:
         """Orders with a siren whose last word is not said, oldest first."""
         return list(self._open.values())
+
+    def gone(self, client: int) -> None:
+        """He waits for no answer any more."""
+        for entry in self._open.values():
+            entry.clients.discard(client)
 
     def unsaid(self) -> list[tuple[Entry, str, str]]:
         """After a restart: what was refused on the disk, on which siren and why, and not said before."""
@@ -292,18 +307,26 @@ class Ledger:
         )
 
     def restore(self, records: Iterable[Record]) -> None:
-        """Read back what the journal holds, oldest record first. What another version wrote is passed over."""
-        said: set[str] = set()
+        """Read back what the journal holds, oldest record first. What another version wrote is passed over.
+
+        Receipts may lie before the order that they answer: it was refused before it was believed, or written late.
+        """
+        records = list(records)
+        known = {str(record.body.get("order")) for record in records if record.kind in ORDERS}
+        early: dict[str, list[Receipt]] = {}
         for record in records:
             try:
                 match record.kind:
                     case "accept" | "refuse":
-                        self._restore_accept(wire.validate(Accept, dict(record.body)), said)
+                        accept = wire.validate(Accept, dict(record.body))
+                        self._restore_accept(accept, early.pop(accept.order, []))
                     case "receipt":
                         receipt = wire.validate(Receipt, dict(record.body))
-                        if receipt.stage.terminal and not receipt.siren:
-                            said.add(receipt.order)
-                        self._restore_receipt(receipt)
+                        self._alive(receipt.at)
+                        if receipt.order in self._entries:
+                            self._restore_receipt(receipt)
+                        elif receipt.order in known:
+                            early.setdefault(receipt.order, []).append(receipt)
                     case "alive":
                         self._alive(str(record.body.get("at")))
             except Malformed:
@@ -314,28 +337,33 @@ class Ledger:
                     part.state = State.DONE
                 del self._open[entry.id]
 
-    def _restore_accept(self, accept: Accept, said: set[str]) -> None:
-        """What it refused stands open too until the receipt of that is found, or was: `said`."""
+    def _restore_accept(self, accept: Accept, early: list[Receipt]) -> None:
+        """What it refused stands open too until the receipt of that is found, or was: `early`."""
         self._alive(accept.at)
         if accept.order in self._entries:
             return
         self.make_room(True, wire.to_wall_us(accept.at))
-        refused = [siren for siren in accept.refusals if siren or accept.order not in said]
-        self.add(Entry.new(accept.model_copy(update={"raw": None}), [*accept.sirens, *refused], State.CUT))
+        entry = Entry.new(accept.model_copy(update={"raw": None}), [*accept.sirens, *accept.refusals], State.CUT)
+        self.add(entry)
         if accept.forbids:
             self.remember_stop(accept)
+        for receipt in early:
+            self._restore_receipt(receipt)
+        for siren, stage in (accept.late or {}).items():
+            self._stood(entry, siren, stage, "")
 
     def _restore_receipt(self, receipt: Receipt) -> None:
-        self._alive(receipt.at)
-        entry = self._entries.get(receipt.order)
-        part = entry.parts.get(receipt.siren) if entry else None
-        if entry is None or part is None or part.state is State.DONE:
+        self._stood(self._entries[receipt.order], receipt.siren, receipt.stage, receipt.reason)
+
+    def _stood(self, entry: Entry, siren: str, stage: Stage, reason: str) -> None:
+        part = entry.parts.get(siren)
+        if part is None or part.state is State.DONE:
             return
-        if receipt.stage.terminal:
-            self.end(entry, part, receipt.stage, receipt.reason)
+        if stage.terminal:
+            self.end(entry, part, stage, reason)
         else:
-            part.stage = receipt.stage
-            part.started |= receipt.stage in (Stage.STARTED, Stage.SENSED, Stage.HEARD)
+            part.stage = stage
+            part.started |= stage in (Stage.STARTED, Stage.SENSED, Stage.HEARD)
 
     def _alive(self, at: str) -> None:
         wall_us = wire.to_wall_us(at)

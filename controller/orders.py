@@ -52,6 +52,7 @@ from controller.trust import Reason, Rejected, Unverified
 from controller.wall import Wall
 from controller.wire import Action, Mode, Stage
 from controller.withdrawal import withdrawn
+from controller.writing import PULSE, Writing
 from firmware_bridge.machine import MS, S, Woken, earliest
 
 LIVE_PATIENCE_US = 200 * MS
@@ -82,7 +83,7 @@ class Orders:
         self._cut: list[Entry] = []
         self._waiting: dict[str, Entry] = {}
         """Orders whose record is on the way to the disk, and stops whose sirens are not yet off."""
-        self._token = 0
+        self._writing = Writing()
         self._regime = Regime(safe_min)
         self._pulse = Pulse()
         self._now_us = 0
@@ -117,8 +118,7 @@ class Orders:
             case Ask() | Alarmed():
                 self._asked(event)
             case Gone(client):
-                for entry in self._ledger.open():
-                    entry.clients.discard(client)
+                self._ledger.gone(client)
             case Durable(token):
                 self._durable(token)
             case AppendFailed(token, why):
@@ -226,8 +226,8 @@ class Orders:
 
     def _remember(self, entry: Entry, kind: str, room: bool = True) -> None:
         """On the way to the disk, and, where there is room, into the ledger."""
-        self._keep(kind, entry.accept.model_dump(mode="json", exclude_none=True))
-        entry.token = self._token
+        self._keep(kind, entry.accept.model_dump(mode="json", exclude_none=True), entry)
+        entry.token = self._writing.token
         entry.accept = entry.accept.model_copy(update={"raw": None})
         if room:
             self._ledger.add(entry)
@@ -254,11 +254,13 @@ class Orders:
 
     def _durable(self, token: int) -> None:
         self._disk(True)
+        self._out += self._writing.took(token)
         for entry in [e for e in self._waiting.values() if e.token <= token and e.awaits_disk]:
             self._go(entry)
 
     def _append_failed(self, token: int, why: str) -> None:
         self._disk(False, why)
+        self._writing.refused(token)
         for entry in [e for e in self._waiting.values() if e.token == token and e.awaits_disk]:
             self._go_without_disk(entry)
 
@@ -407,12 +409,11 @@ class Orders:
             else:
                 self._go_without_disk(entry)
         if self._pulse.beats(self._now_us):
-            self._keep("alive", {} if self._wall.believed_us is None else {"at": self._wall.text})
+            self._keep(PULSE, {} if self._wall.believed_us is None else {"at": self._wall.text})
             self._watch()
 
-    def _keep(self, kind: str, body: Mapping[str, object]) -> None:
-        self._token += 1
-        self._out.append(Append(self._token, Record(kind, body)))
+    def _keep(self, kind: str, body: Mapping[str, object], entry: Entry | None = None) -> None:
+        self._out.append(self._writing.give(kind, body, entry))
 
     def _disk(self, works: bool, why: str = "") -> None:
         self._out += self._regime.journal(works, why)

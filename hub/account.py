@@ -45,6 +45,8 @@ class Account:
     order: str
     n: int = 0
     at: str = ""
+    late: bool = False
+    """Whether the disk did not take it when it came, and its record was written afterwards."""
     taken: bool = False
     action: str = ""
     mode: str = ""
@@ -105,6 +107,7 @@ def accounts(rows: Iterable[Row]) -> list[Account]:
 def _order(account: Account, row: Row) -> None:
     body = row.body
     account.n, account.at, account.taken = row.n, _text(body, "at"), row.kind == "accept"
+    account.late = "late" in body
     account.action, account.mode, account.door = _text(body, "action"), _text(body, "mode"), _text(body, "door")
     account.sound = _text(body, "sound") or (f"{body['seconds']:g} s" if _is_number(body.get("seconds")) else "")
     account.persons, account.sirens = _texts(body, "persons"), _texts(body, "sirens")

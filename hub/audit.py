@@ -252,7 +252,8 @@ def _lines(account: Account) -> list[str]:
     def line(name: str, text: str) -> None:
         out.append(f"  {screen.pad(name, 22)}{text}")
 
-    line("记录 row", f"{account.n or '-'}  {account.at}")
+    late = "  补记 written late: the disk did not take it at once" if account.late else ""
+    line("记录 row", f"{account.n or '-'}  {account.at}{late}")
     line("内容 what", what or "不明 unknown: it was refused before it was believed")
     line("来源 door", DOORS.get(account.door, account.door or "-"))
     line("下令人 who", account.who or "-")
@@ -280,7 +281,7 @@ def _step(step: Step) -> str:
 
 def _as_json(account: Account) -> dict[str, Any]:
     return {
-        "order": account.order, "row": account.n, "at": account.at, "accepted": account.taken,
+        "order": account.order, "row": account.n, "at": account.at, "late": account.late, "accepted": account.taken,
         "action": account.action, "mode": account.mode, "sound": account.sound, "door": account.door,
         "who": account.who, "second": account.second, "reason": account.why, "refused": account.refused,
         "sirens": list(account.sirens), "raw": account.raw, "raw_matches": account.matches,

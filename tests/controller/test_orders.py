@@ -271,7 +271,7 @@ def test_no_journal_ends_by_itself_when_the_disk_takes_records_again() -> None:
         assert beat.record.kind == "alive"
         assert of(Degraded, desk.do(AppendFailed(beat.token, "disk full"))) == []
     (beat,) = of(Append, desk.do(Woken(), after_s=pulse.EVERY_US / S))
-    assert desk.do(Durable(beat.token)) == [Degraded("NO-JOURNAL", False)]
+    assert of(Degraded, desk.do(Durable(beat.token))) == [Degraded("NO-JOURNAL", False)]
 
 
 def test_a_false_copy_of_a_believed_order_gets_no_second_last_word() -> None:

@@ -28,7 +28,7 @@ from controller.journal import Journal
 from controller.ledger import Accept
 from controller.wire import Action, Event, Evidence, JournalHead, Mode, Receipt, Stage, Status, state_root, to_text
 from hub import __main__ as command
-from hub import heads
+from hub import audit, heads
 from hub.account import Row, accounts
 from simulators.city import free_port
 from tests.hub.test_hub_system import HUB, MOSQUITTO, ROOT, broker
@@ -472,6 +472,14 @@ def test_a_raw_order_that_is_not_what_was_done_is_told() -> None:
     other = accept(DRILL, raw=signed(DRILL)) | {"raw": signed(DRILL, area="41")}
     (account,) = accounts([Row(1, WALL, "accept", other)])
     assert not account.matches
+
+
+def test_a_record_that_was_written_late_says_so() -> None:
+    body = accept(DRILL, raw=signed(DRILL))
+    assert [a.late for a in accounts([Row(1, WALL, "accept", body)])] == [False]
+    (account,) = accounts([Row(1, WALL, "accept", body | {"late": {"s-1": "finished"}})])
+    assert account.late
+    assert any("补记 written late" in line for line in audit._lines(account))
 
 
 @pytest.mark.parametrize("body", [
