@@ -2,16 +2,17 @@
 
 `deluge.py` plays two hours of chance water at one spot, with one gauge of four that goes wrong in one of twelve ways,
 and judges by the true depth. `underpass.py` plays a whole gateway over simulated lines. The ledger keeps what was
-played, so that a long run goes on where it was:
+played, so that a long run goes on where it was; episodes of another core (another hash of CORE) do not count:
 
     .venv/bin/python -m bench.flood                                         # some minutes
-    .venv/bin/python -m bench.flood --hours 100000 --ledger run/flood.jsonl # goes on from what is in the file
+    .venv/bin/python -m bench.flood --hours 100000 --ledger build/flood.jsonl # goes on from what is in the file
     .venv/bin/python -m bench.flood --seed 17                               # one episode, with every wrong thing told
     .venv/bin/python -m bench.flood --bus-episodes 17                       # a hundred sensor-hours through the bus
     .venv/bin/python -m bench.flood --real                                  # and `make demo-flood` on real ptys
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -29,6 +30,10 @@ from bench.underpass import Ground, reaches_s
 from firmware_bridge.machine import S
 from simulators.storm import Storm, parse
 
+ROOT = Path(__file__).resolve().parent.parent
+CORE = (*(f"controller/{name}.py" for name in ("slope", "level", "vote", "alarm", "lookout", "rule", "spot")),
+        "simulators/gauge.py", "simulators/storm.py", "bench/deluge.py", "configs/flood/scale-15-27-40.toml")
+"""What a line of the ledger is true of: what is judged, and who judges."""
 HOURS = 1000
 """Sensor-hours on the alarm machines where nothing else is said."""
 PROCESSES = 2
@@ -90,14 +95,21 @@ def run(seeds: range) -> Sum:
     return found
 
 
+def core() -> str:
+    """The hash of CORE."""
+    return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in CORE)).hexdigest()[:16]
+
+
 def recall(ledger: Path) -> Sum:
-    """What the ledger has. A line cut short by a crash is played again."""
-    found = Sum()
+    """What the ledger has of this core. A line cut short by a crash is played again."""
+    found, now = Sum(), core()
     for line in ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else ():
         try:
             one = json.loads(line)
         except ValueError:
-            break
+            continue
+        if one["core"] != now:
+            continue
         found.seeds.append(one["seeds"])
         found.hours += one["hours"]
         found.found.update(one["found"])
@@ -108,12 +120,11 @@ def recall(ledger: Path) -> Sum:
 
 def feed(hours: float, ledger: Path | None, processes: int) -> Sum:
     """Play until so many sensor-hours are in the ledger."""
-    whole = recall(ledger) if ledger is not None else Sum()
-    kept = sum(len(seeds) > 0 for seeds in whole.seeds)
+    whole, now = recall(ledger) if ledger is not None else Sum(), core()
     if ledger is not None and ledger.exists():
         # What a crash left half written goes.
-        lines = ledger.read_text(encoding="utf-8").splitlines(keepends=True)[:kept]
-        ledger.write_text("".join(lines), encoding="utf-8")
+        lines = ledger.read_text(encoding="utf-8").splitlines(keepends=True)
+        ledger.write_text("".join(line for line in lines if line.endswith("\n")), encoding="utf-8")
     with ProcessPoolExecutor(processes) as pool:
         while whole.hours < hours:
             first = whole.next_seed
@@ -129,8 +140,8 @@ def feed(hours: float, ledger: Path | None, processes: int) -> Sum:
                 if ledger is not None:
                     ledger.parent.mkdir(parents=True, exist_ok=True)
                     with ledger.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({"seeds": one.seeds[0], "hours": one.hours, "found": one.found,
-                                               "shapes": one.shapes, "bad": one.bad}) + "\n")
+                        file.write(json.dumps({"core": now, "seeds": one.seeds[0], "hours": one.hours,
+                                               "found": one.found, "shapes": one.shapes, "bad": one.bad}) + "\n")
             print(f"{whole.hours:.0f} sensor-hours, {whole.found['events']} events, wrong:"
                   f" {sum(whole.found[w] for w in WRONG)}", flush=True)
     return whole

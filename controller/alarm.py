@@ -141,6 +141,8 @@ class Alarm:
 
     @property
     def deadline(self) -> int | None:
+        if self._since_us is None and self._shelf_us is None:
+            return None  # nearly always, and asked several times a second
         return earliest(self._turn_us, self._shelf_us)
 
     @property
@@ -160,9 +162,6 @@ class Alarm:
     def raises(self, now_us: int) -> int:
         """How often it was raised in the last hour."""
         return sum(at_us > now_us - HOUR_US for at_us in self._raises)
-
-    def chatters(self, now_us: int) -> bool:
-        return self.raises(now_us) >= CHATTER
 
     def restore(self, state: str, high: bool) -> None:
         """As the journal knows it, before the first event. A shelf does not outlive a restart: it is in service."""

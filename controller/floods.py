@@ -204,7 +204,7 @@ class Floods:
     def _keep_levels(self, now_us: int, rule: Rule) -> None:
         """While the road is wet; the first time with all that the gauges still know. Nobody waits for the disk."""
         look, last_us = rule.lookout, self._levels_us.get(rule.id)
-        wet = rule.flood.id or (look.plain.level_cm or 0.0) >= WET_CM
+        wet = rule.flood.id or (look.vote.level_cm or 0.0) >= WET_CM
         if not wet or (last_us is not None and now_us < last_us + LEVEL_US):
             return
         first = last_us is None or now_us >= last_us + 2 * LEVEL_US

@@ -113,7 +113,15 @@ class Gauge:
         self.id = section.id
         self.state = State.PRIMING
         self.why = "never read"
-        self._device, _, self._point = section.point.partition(".")
+        device, _, point = section.point.partition(".")
+        self.source = device, point
+        """Whose readings are its own."""
+        self._max_age_us = round(section.max_age_s * S)
+        self._window_us = round(section.window_s * S)
+        self._weight = section.counts
+        ends = () if section.kind in NO_MOTION else [self._cm(end) for end in section.range or ()]
+        self._ends = min(ends, default=float("-inf")), max(ends, default=float("inf"))
+        """The levels between which it can measure."""
         self._at_us: int | None = None
         self._primed = 0
         self._refused = 0
@@ -124,9 +132,11 @@ class Gauge:
         self._level: float | None = None
         self._levels: deque[tuple[int, float]] = deque(maxlen=HISTORY_LIMIT)
         """What passed since the last doubt."""
-        self._slopes = {n: Slope(n * MINUTE_US) for n in (1, 5)}
+        self._slopes = Slope(MINUTE_US), Slope(5 * MINUTE_US)
         self._span = Span(HISTORY_US)
-        self._motion: tuple[Slope | Span, ...] = (*self._slopes.values(), self._span)
+        self._motion: tuple[Slope | Span, ...] = (*self._slopes, self._span)
+        self._rises: tuple[float | None, ...] = (None, None)
+        """How much it rose in a minute, and in five, when a sample last passed."""
         self._told: deque[tuple[int, float]] = deque(maxlen=HISTORY_LIMIT)
         """What it told, believed or not: evidence."""
         self._raw: float | None = None
@@ -134,14 +144,14 @@ class Gauge:
         """Since when it shows the same digit."""
         self._stuck: float | None = None
         """What it showed when unlike gauges moved and it did not."""
-        self._worst: tuple[Reading, float] | None = None
-        """Its last good level, and how fast it rose then, in cm a second."""
+        self._worst: tuple[int, float, float] | None = None
+        """When it was last good, its level then, and how fast that rose, in cm a second."""
 
     # Into it.
 
     def take(self, now_us: int, reading: Reading) -> bool:
         """A reading of any device; whether it was this gauge's."""
-        if (reading.device, reading.point) != (self._device, self._point):
+        if (reading.device, reading.point) != self.source:
             return False
         if reading.quality is Quality.BAD:
             self._doubt(str(reading.why))
@@ -177,9 +187,9 @@ class Gauge:
             self._pass(at_us, self._intensity(at_us))
             return
         cm = shown
-        if section.window_s:
+        if self._window_us:
             self._window.append((at_us, cm))
-            while self._window[0][0] < at_us - round(section.window_s * S):
+            while self._window[0][0] < at_us - self._window_us:
                 self._window.popleft()
             cm = min(level for _, level in self._window)
         if self._jumped(at_us, cm):
@@ -193,6 +203,7 @@ class Gauge:
         self._levels.append((at_us, level))
         for kept in self._motion:
             kept.add(at_us, level)
+        self._rises = tuple(slope.rise(at_us) for slope in self._slopes)
         self._pass(at_us, level)
 
     def _pass(self, at_us: int, level: float) -> None:
@@ -207,10 +218,9 @@ class Gauge:
                 self._go(Kind.PRIMED)
                 self.why = ""
         if self.state is State.GOOD and self.section.kind not in NO_MOTION:
-            reading = Reading(self._device, self._point, level, Quality.GOOD, at_us)
-            rises = [rise / (60 * n) for n in (1, 5) if (rise := self._rise(at_us, n)) is not None]
-            fastest = max(rises, default=0.0)
-            self._worst = reading, fastest if fastest * 60 >= RISE_CM else 0.0
+            fastest = max((rise / n for n, rise in zip((1, 5), self._rises, strict=True) if rise is not None),
+                          default=0.0)
+            self._worst = at_us, level, fastest / 60 if fastest >= RISE_CM else 0.0
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
@@ -226,6 +236,7 @@ class Gauge:
         self._window.clear()
         self._last = None
         self._levels.clear()
+        self._rises = None, None
         for kept in self._motion:
             kept.clear()
 
@@ -251,35 +262,33 @@ class Gauge:
 
     # Out of it.
 
-    @property
-    def _max_age_us(self) -> int:
-        return round(self.section.max_age_s * S)
-
     def sight(self, now_us: int) -> Sight:
         """What it says now. One that was not read for too long is BAD from then on."""
         if self.state is not State.BAD and self._at_us is not None and now_us - self._at_us > self._max_age_us:
             self._doubt("old")
         s, good, level = self.section, self.state is State.GOOD, self._level
         if not good or level is None:
-            return Sight(s.id, s.kind, s.counts, False, self.why, worst_cm=self.worst_case(now_us), from_cm=s.wet_cm)
+            return Sight(s.id, s.kind, self._weight, False, self.why, worst_cm=self.worst_case(now_us),
+                         from_cm=s.wet_cm)
         if s.kind == "rain":
-            return Sight(s.id, s.kind, s.counts, True, heavy=level >= s.heavy_mm_h, value=level)
+            return Sight(s.id, s.kind, self._weight, True, heavy=level >= s.heavy_mm_h, value=level)
         if s.kind == "float":
             assert s.wet_cm is not None, "config asks a float for it"
             below, above = (s.wet_cm, None) if level else (None, s.wet_cm)
-            return Sight(s.id, s.kind, s.counts, True, low_cm=below, high_cm=above, value=below or 0.0,
+            return Sight(s.id, s.kind, self._weight, True, low_cm=below, high_cm=above, value=below or 0.0,
                          from_cm=s.wet_cm)
-        ends = self._ends
-        return Sight(s.id, s.kind, s.counts, True, low_cm=None if level <= ends[0] else level,
-                     high_cm=None if level >= ends[1] else level, rise_1_cm=self._rise(now_us, 1),
-                     rise_5_cm=self._rise(now_us, 5), value=level)
+        lowest, highest = self._ends
+        return Sight(s.id, s.kind, self._weight, True, low_cm=None if level <= lowest else level,
+                     high_cm=None if level >= highest else level, rise_1_cm=self._rises[0], rise_5_cm=self._rises[1],
+                     value=level)
 
     def worst_case(self, now_us: int) -> float | None:
         """Where the water may be by now, if it went on rising as when this gauge was last believed. None: it never was.
         """
         if self._worst is None:
             return None
-        reading, per_s = self._worst
+        at_us, level, per_s = self._worst
+        reading = Reading(*self.source, level, Quality.GOOD, at_us)
         return min(worst_case(reading, now_us, per_s, self._ends[1]), self._ends[1])
 
     def moved(self, now_us: int) -> float:
@@ -324,21 +333,9 @@ class Gauge:
             cm = self.section.mount_cm - cm
         return cm - self.section.zero_cm
 
-    @property
-    def _ends(self) -> tuple[float, float]:
-        """The levels between which it can measure."""
-        if self.section.range is None:
-            return float("-inf"), float("inf")
-        ends = [self._cm(end) for end in self.section.range]
-        return min(ends), max(ends)
-
     def _at_end(self, level: float) -> bool:
         """At an end of its range it rightly shows the same for as long as the water is beyond."""
         return not self._ends[0] < level < self._ends[1]
-
-    def _rise(self, now_us: int, minutes: int) -> float | None:
-        """How much it rises in so many minutes by the slope over them; None while not half of that is known."""
-        return self._slopes[minutes].rise(now_us)
 
     def _intensity(self, at_us: int) -> float:
         """Rain in mm/h: as it is given, or from a count, which begins anew when it wraps."""

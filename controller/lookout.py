@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from controller.alarm import Acknowledge, Alarm, Heard, Kind, Says, Shelve, Turn, Unshelve
+from controller.alarm import CHATTER, Acknowledge, Alarm, Heard, Kind, Says, Shelve, Turn, Unshelve
 from controller.event import Notice
 from controller.level import NO_MOTION, Gauge, Sight
 from controller.roadside import Fault
-from controller.scale import NAMES, Colour, ScaleFile, colour_of
+from controller.scale import NAMES, Colour, ScaleFile
 from controller.spot import SpotSection
-from controller.vote import Vote, early
+from controller.vote import Poll, Vote, early
 from firmware_bridge.machine import S, Woken, earliest
 from firmware_bridge.reading import Reading
 
@@ -56,37 +56,35 @@ class Lookout:
         self.depths = {colour: section.at_cm for colour, section in scale.colours.items()}
         self.gauges = {g.id: Gauge(g) for g in spot.gauge}
         self.alarms: dict[str, Alarm] = {}
+        self.local = Colour.DRY
+        """What the sign and the beacon follow: the deepest colour in force, suspected or confirmed."""
+        self.loud = Colour.DRY
+        """What may sound: the deepest confirmed colour in force that nobody has shelved."""
         self.out: list[Notice | Changes] = []
         self.vote = Vote([], spot.quorum)
-        """With what rises fast taken for one colour deeper."""
-        self.plain = Vote([], spot.quorum)
         """By what is measured now."""
         self.sights: list[Sight] = []
         self._spot = spot
         release_us = round(spot.release_min * 60 * S)
+        self._watched: list[tuple[Colour, Alarm, Alarm]] = []
+        """Each colour with its two alarms: one gauge's, and a quorum's."""
         for colour, section in scale.colours.items():
             name, on_us, latch = NAMES[colour], round(section.on_delay_s * S), NAMES[colour] in spot.latch
-            for id in (name, name + SUSPECTED):
-                self.alarms[id] = Alarm(id, on_us, release_us, latch)
+            confirmed, suspected = (Alarm(id, on_us, release_us, latch) for id in (name, name + SUSPECTED))
+            self.alarms |= {name: confirmed, suspected.id: suspected}
+            self._watched.append((colour, suspected, confirmed))
+        self._poll = Poll(self.depths.values(), spot.hysteresis_cm, spot.quorum)
+        """With what rises fast taken for one colour deeper."""
+        self._sources: dict[tuple[str, str], list[Gauge]] = {}
+        for gauge in self.gauges.values():
+            self._sources.setdefault(gauge.source, []).append(gauge)
         self._doubts = {g: _Doubted(Fault("gauge-bad", f"{spot.id}.{g}")) for g in self.gauges}
         self._unknown = _Doubted(Fault("spot-unknown", spot.id))
         self._apart = _Doubted(Fault("gauges-disagree", spot.id))
-        self._chattering: set[str] = set()
 
     @property
     def deadline(self) -> int | None:
         return earliest(*(a.deadline for a in self.alarms.values()))
-
-    @property
-    def local(self) -> Colour:
-        """What the sign and the beacon follow: the deepest colour in force, suspected or confirmed."""
-        return max((_colour(a.id) for a in self.alarms.values() if a.in_force), default=Colour.DRY)
-
-    @property
-    def loud(self) -> Colour:
-        """What may sound: the deepest confirmed colour in force that nobody has shelved."""
-        return max((_colour(a.id) for a in self.alarms.values()
-                    if a.in_force and not a.shelved and not a.id.endswith(SUSPECTED)), default=Colour.DRY)
 
     @property
     def unknown(self) -> str:
@@ -112,9 +110,10 @@ class Lookout:
         for id, stand in kept.items() if isinstance(kept, Mapping) else ():
             if id in self.alarms and isinstance(stand, list | tuple) and len(stand) == 2:
                 self.alarms[id].restore(str(stand[0]), stand[1] is True)
+        self._weigh()
 
     def take(self, now_us: int, reading: Reading) -> None:
-        for gauge in self.gauges.values():
+        for gauge in self._sources.get((reading.device, reading.point), ()):
             gauge.take(now_us, reading)
 
     def hand(self, now_us: int, handed: Handed) -> None:
@@ -131,33 +130,27 @@ class Lookout:
     def stands(self, colour: Colour) -> bool:
         """Whether enough gauges measure such a depth at this moment; a forecast is none."""
         at_cm = min(cm for c, cm in self.depths.items() if c >= colour)
-        return self.plain.confirmed(at_cm, at_cm - self._spot.hysteresis_cm) is Says.HIGH
+        return self.vote.confirmed(at_cm, at_cm - self._spot.hysteresis_cm) is Says.HIGH
 
     def ask(self, now_us: int) -> None:
         """Ask the gauges, let them vote, and tell the alarms."""
+        spot = self._spot
         for gauge in [g for g in self.gauges.values() if g.still(now_us)]:
             unlike = [g for g in self.gauges.values() if g.section.kind not in (gauge.section.kind, *NO_MOTION)]
             gauge.compared(now_us, median(g.moved(now_us) for g in unlike) if unlike else 0.0)
-        spot = self._spot
         self.sights = [gauge.sight(now_us) for gauge in self.gauges.values()]
-        self.plain = Vote(self.sights, spot.quorum)
-        self.vote = Vote(early(self.sights, self.depths, spot.rise_1_cm, spot.rise_5_cm), spot.quorum)
-        blind = not self.vote.known(min(self.depths.values()))
-        for n, (colour, at_cm) in enumerate(self.depths.items()):
-            name, release_cm = NAMES[colour], at_cm - spot.hysteresis_cm
-            says = self.vote.suspected(at_cm, release_cm)
-            if blind and n == 0 and says is Says.UNKNOWN and self.vote.heavy:
-                # Nobody sees the water and it pours: the first colour, until somebody sees that it is dry.
-                says = Says.HIGH
-            self._tell(now_us, name + SUSPECTED, says)
-            self._tell(now_us, name, self.vote.confirmed(at_cm, release_cm))
+        self.vote = Vote(self.sights, spot.quorum)
+        if self._poll.take(early(self.sights, self.depths, spot.rise_1_cm, spot.rise_5_cm)):
+            # An alarm that hears the same again learns nothing by it; its delays are `wake`'s.
+            for (_, suspected, confirmed), says in zip(self._watched, self._poll.says, strict=True):
+                self._turned(now_us, suspected.handle(now_us, Heard(says[0])))
+                self._turned(now_us, confirmed.handle(now_us, Heard(says[1])))
         for sight in self.sights:
             self._doubt(now_us, self._doubts[sight.id], "" if sight.good else sight.why or "no level", DOUBT_US)
-        self._doubt(now_us, self._unknown, "too few gauges can be believed" if blind else "", DOUBT_US)
-        apart = self.plain.disagree(spot.disagree_cm)
+        self._doubt(now_us, self._unknown, "too few gauges can be believed" if self._poll.blind else "", DOUBT_US)
+        apart = self.vote.disagree(spot.disagree_cm)
         why = f"{apart} is more than {spot.disagree_cm:g} cm from others" if apart else ""
         self._doubt(now_us, self._apart, why, round(spot.disagree_s * S))
-        self._chattering = {a.id for a in self.alarms.values() if a.chatters(now_us)}
 
     def samples(self, now_us: int) -> dict[str, list[tuple[float, float]]]:
         """The last minutes of all gauges: the evidence of what is done."""
@@ -170,17 +163,26 @@ class Lookout:
         out += [f"rises {rise:.1f} cm a minute"] if rise is not None and rise >= 0.5 else []
         return out + ([f"red in {red} s"] if red is not None else [])
 
-    def _tell(self, now_us: int, id: str, says: Says) -> None:
-        self._turned(now_us, self.alarms[id].handle(now_us, Heard(says)))
+    def _weigh(self) -> None:
+        """An alarm turned: what stands now?"""
+        self.local = self.loud = Colour.DRY
+        for colour, suspected, confirmed in self._watched:
+            if suspected.in_force or confirmed.in_force:
+                self.local = max(self.local, colour)
+            if confirmed.in_force and not confirmed.shelved:
+                self.loud = max(self.loud, colour)
 
     def _doubt(self, now_us: int, one: _Doubted, why: str, after_us: int) -> None:
-        one.since_us = (now_us if one.since_us is None else one.since_us) if why else None
-        due = one.since_us is not None and now_us - one.since_us >= after_us
-        if not why or due:
+        if not why:
+            one.since_us = None
+        elif one.since_us is None:
+            one.since_us = now_us
+        if one.since_us is None or now_us - one.since_us >= after_us:
             self.out += one.fault.be(why)
 
     def _turned(self, now_us: int, turns: Iterable[Turn]) -> None:
         for turn in turns:
+            self._weigh()
             alarm, raised = self.alarms[turn.alarm], turn.kind is Kind.RAISED
             kind = "suspected" if turn.alarm.endswith(SUSPECTED) else "confirmed"
             flood = turn.kind in (Kind.RAISED, Kind.CLEARED, Kind.CLEARED_LATCHED)
@@ -190,10 +192,6 @@ class Lookout:
                                    urgent=raised or turn.kind is Kind.SHELVED,
                                    samples=self.samples(now_us) if raised else None))
             self.out.append(Changes())
-            if raised and alarm.chatters(now_us) and turn.alarm not in self._chattering:
+            if raised and alarm.raises(now_us) == CHATTER:
                 self.out.append(Notice("alarm-chattering", self._spot.id, f"{turn.alarm} was raised"
                                        f" {alarm.raises(now_us)} times in an hour", urgent=True))
-
-
-def _colour(alarm: str) -> Colour:
-    return colour_of(alarm.removesuffix(SUSPECTED))

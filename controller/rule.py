@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controller.alarm import State
 from controller.event import Alarmed, Changed, Clock, Notice, Trust
 from controller.lookout import Changes, Handed, Lookout
 from controller.roadside import Beacon, Boom, Sign
@@ -177,7 +178,7 @@ class Rule:
 
     def _depth(self, colour: Colour) -> float:
         """The depth that is told: it follows the water in steps; what nobody measures is at least the colour's."""
-        level = self.lookout.plain.level_cm
+        level = self.lookout.vote.level_cm
         told = self._depth_cm
         if level is not None and (told is None or abs(level - told) >= DEPTH_STEP_CM):
             self._depth_cm = told = max(1.0, level)
@@ -188,7 +189,7 @@ class Rule:
         assert voice is not None
         tracks = {colour_of(name): track for name, track in voice.tracks.items()}
         of = max(c for c in tracks if c <= colour)
-        return tracks[of], *depth_track(self.lookout.plain.level_cm, voice.depth_tracks)
+        return tracks[of], *depth_track(self.lookout.vote.level_cm, voice.depth_tracks)
 
     def _night(self, now_us: int) -> bool:
         """By a clock that is believed."""
@@ -231,11 +232,11 @@ class Rule:
 
     def _show(self) -> None:
         look = self.lookout
-        vote, local = look.plain, look.local
+        vote, local = look.vote, look.local
         points: dict[str, float | int | bool | str | None] = {
             "level_cm": _rounded(vote.level_cm), "rise_cm_min": _rounded(vote.rise_cm), "to_red_s": look.to_red_s,
             "suspected": local.name, "confirmed": look.loud.name,
-            "alarms": ", ".join(f"{a.id} {a.state.value}" for a in look.alarms.values() if a.state.name != "NORMAL"),
+            "alarms": ", ".join(f"{a.id} {a.state.value}" for a in look.alarms.values() if a.state is not State.NORMAL),
         }
         points |= {f"gauge_{s.id}": _rounded(s.value) for s in look.sights if s.good}
         if self.sign is not None:

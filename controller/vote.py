@@ -5,6 +5,7 @@ supports what a gauge of the water says, and says nothing alone. Who has no leve
 It refuses to know how long something must be so (`alarm.py`) and what is done about it (`rule.py`).
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,7 +25,8 @@ def weight(sights: Iterable[Sight]) -> float:
     """Of the gauges of the water; the heaviest of each kind counts."""
     kinds: dict[str, float] = {}
     for one in sights:
-        kinds[one.kind] = max(kinds.get(one.kind, 0.0), one.weight)
+        if one.weight > kinds.get(one.kind, 0.0):
+            kinds[one.kind] = one.weight
     return sum(kinds.values())
 
 
@@ -35,10 +37,9 @@ def early(sights: Sequence[Sight], depths: Mapping[Colour, float], rise_1_cm: fl
         # The five minutes count only while the last of them rose as well: drained water was rising, too.
         last = one.rise_1_cm or 0.0
         fast = last >= rise_1_cm or (last >= RATE_CM and (one.rise_5_cm or 0.0) >= rise_5_cm)
-        deeper = [cm for cm in depths.values() if one.low_cm is not None and cm > one.low_cm]
-        if fast and deeper and one.good and one.low_cm is not None and one.low_cm >= WET_CM:
-            high = None if one.high_cm is None else max(one.high_cm, min(deeper))
-            one = replace(one, low_cm=min(deeper), high_cm=high)
+        if fast and one.good and one.low_cm is not None and one.low_cm >= WET_CM:
+            deeper = min((cm for cm in depths.values() if cm > one.low_cm), default=one.low_cm)
+            one = replace(one, low_cm=deeper, high_cm=None if one.high_cm is None else max(one.high_cm, deeper))
         out.append(one)
     return out
 
@@ -51,6 +52,12 @@ class Vote:
         self._good = [s for s in self._all if s.good]
         self._rain = [s for s in sights if s.kind == "rain" and s.good and s.heavy]
         self._quorum = quorum
+        levels = sorted(s.value for s in self._good if s.kind != "float" and s.value is not None)
+        self.level_cm = levels[len(levels) // 2] if levels else None
+        """What is shown and said: the middle one, of two the deeper; None when no gauge has a level."""
+        rises = sorted(s.rise_1_cm for s in self._good if s.rise_1_cm is not None)
+        self.rise_cm = rises[len(rises) // 2] if rises else None
+        """A minute, by the middle one."""
 
     def _for(self, at_cm: float) -> list[Sight]:
         return [s for s in self._good if s.low_cm is not None and s.low_cm >= at_cm]
@@ -105,18 +112,6 @@ class Vote:
         return good >= self._need(at_cm) > 0
 
     @property
-    def level_cm(self) -> float | None:
-        """What is shown and said: the middle one, of two the deeper; None when no gauge has a level."""
-        levels = sorted(s.value for s in self._good if s.kind != "float" and s.value is not None)
-        return levels[len(levels) // 2] if levels else None
-
-    @property
-    def rise_cm(self) -> float | None:
-        """A minute, by the middle one."""
-        rises = sorted(s.rise_1_cm for s in self._good if s.rise_1_cm is not None)
-        return rises[len(rises) // 2] if rises else None
-
-    @property
     def heavy(self) -> bool:
         """It pours."""
         return bool(self._rain)
@@ -131,11 +126,54 @@ class Vote:
 
     def disagree(self, apart_cm: float) -> str:
         """The gauge that is farthest from the others, where two are more than `apart_cm` apart; empty: they agree."""
+        lows = [s.low_cm for s in self._good if s.low_cm is not None]
+        highs = [s.high_cm for s in self._good if s.high_cm is not None]
+        if not lows or not highs or max(lows) - min(highs) <= apart_cm:
+            return ""
+
         def apart(a: Sight, b: Sight) -> float:
             lowest = (a.low_cm - b.high_cm) if a.low_cm is not None and b.high_cm is not None else 0.0
             highest = (b.low_cm - a.high_cm) if b.low_cm is not None and a.high_cm is not None else 0.0
             return max(lowest, highest)
         far = {a.id: sum(apart(a, b) for b in self._good) for a in self._good}
-        if not any(apart(a, b) > apart_cm for a in self._good for b in self._good):
-            return ""
         return max(far, key=lambda id: far[id])
+
+
+class Poll:
+    """The gauges of one spot, asked of all its depths each second.
+
+    What they say follows from which depths each of them has passed. While none passes another one, the answers are
+    those of the second before, and nobody is asked again.
+    """
+
+    def __init__(self, depths: Iterable[float], hysteresis_cm: float, quorum: float) -> None:
+        self.says: list[tuple[Says, Says]] = []
+        """Of each depth: what is suspected, and what is confirmed."""
+        self.blind = True
+        """Too few can be believed to know even the lowest."""
+        self._asked = [(at_cm, at_cm - hysteresis_cm) for at_cm in depths]
+        self._marks = sorted(mark for pair in self._asked for mark in pair)
+        self._quorum = quorum
+        self._stand: list[tuple[object, ...]] | None = None
+
+    def take(self, sights: Sequence[Sight]) -> bool:
+        """Whether the answers may be others than before."""
+        stand = [self._passed(s) for s in sights]
+        if stand == self._stand:
+            return False
+        self._stand = stand
+        vote = Vote(sights, self._quorum)
+        self.blind = not vote.known(self._asked[0][0])
+        self.says = [(vote.suspected(*pair), vote.confirmed(*pair)) for pair in self._asked]
+        if self.blind and vote.heavy and self.says[0][0] is Says.UNKNOWN:
+            # Nobody sees the water and it pours: the first colour, until somebody sees that it is dry.
+            self.says[0] = Says.HIGH, self.says[0][1]
+        return True
+
+    def _passed(self, sight: Sight) -> tuple[object, ...]:
+        """All of a sight that a vote asks for: how many of the marks lie at or under what it says."""
+        def passed(cm: float | None) -> int | None:
+            return None if cm is None else bisect_right(self._marks, cm)
+        if sight.good:
+            return sight.heavy, passed(sight.low_cm), passed(sight.high_cm)
+        return (passed(sight.worst_cm),)

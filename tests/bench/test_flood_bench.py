@@ -64,6 +64,8 @@ def test_a_ledger_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     again = flood.feed(24, ledger, 1)
     assert again.seeds == [[1, 1], [2, 2], [3, 3]]
     assert flood.recall(ledger) == flood.Sum(**{**vars(again), "stories": []})
+    monkeypatch.setattr(flood, "core", lambda: "another")
+    assert flood.recall(ledger) == flood.Sum(), "what was played with other machines does not count"
 
 
 def test_a_sign_warns_in_time_with_all_gauges_and_with_one_dead(tmp_path: Path,

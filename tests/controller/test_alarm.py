@@ -127,11 +127,11 @@ def test_back_from_the_shelf_by_hand():
 def test_it_counts_how_often_it_is_raised():
     run = Run(off_us=60 * S)
     for _ in range(CHATTER):
-        assert not run.alarm.chatters(run.now_us)
+        assert run.alarm.raises(run.now_us) < CHATTER
         run.hear(Says.HIGH, 10).hear(Says.LOW, 60)
-    assert run.alarm.chatters(run.now_us)
+    assert run.alarm.raises(run.now_us) == CHATTER
     run.now_us += 3600 * S
-    assert not run.alarm.chatters(run.now_us)
+    assert run.alarm.raises(run.now_us) == 0
 
 
 def test_after_a_restart_it_is_as_it_was_and_the_shelf_is_empty():

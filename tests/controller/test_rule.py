@@ -255,6 +255,15 @@ def test_a_sign_that_comes_back_is_told_again():
     assert len(side.did("sign-1 show")) > shows
 
 
+def test_an_alarm_that_comes_and_goes_is_told_once_as_one_that_chatters():
+    side = Waterside(rise_1_cm=100, rise_5_cm=200).water(0, 20)
+    for _ in range(6):
+        side.water(8, 60).water(0, 400)
+    assert {n.detail for n in side.told("alarm-chattering")} == {
+        "blue-suspected was raised 4 times in an hour", "blue was raised 4 times in an hour"}
+    assert len(side.told("alarm-chattering")) == 2
+
+
 def test_at_night_the_voice_is_lower():
     volumes = []
     for wall_us in (WALL_US, WALL_US + 14 * 3600 * S):

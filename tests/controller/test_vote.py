@@ -3,11 +3,13 @@
 from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.alarm import Says
 from controller.level import Sight
 from controller.scale import Colour
-from controller.vote import Vote, early
+from controller.vote import Poll, Vote, early
 
 DEPTHS = {Colour.BLUE: 5.0, Colour.YELLOW: 15.0, Colour.ORANGE: 27.0, Colour.RED: 40.0}
 
@@ -141,3 +143,35 @@ def test_who_is_far_from_the_others_is_named():
     assert Vote(three, 2).disagree(25) == ""
     assert Vote([sees("pressure", 40), float_(False)], 2).disagree(10) in ("pressure", "float")
     assert Vote([sees("pressure", 40), float_(True)], 2).disagree(10) == ""
+
+
+CM = st.sampled_from([None, -5.0, 0.9, 1.0, 4.9, 5.0, 5.1, 11.0, 12.0, 15.0, 16.0, 26.9, 27.0, 36.0, 39.9, 40.0, 90.0])
+SIGHT = st.one_of(
+    st.builds(lambda kind, cm, end: Sight(kind, kind, 1.0, True, low_cm=None if end == "low" else cm, value=cm,
+                                          high_cm=None if end == "high" else cm),
+              st.sampled_from(["pressure", "radar"]), CM, st.sampled_from(["", "", "low", "high"])),
+    st.builds(lambda kind, cm: lost(kind, cm), st.sampled_from(["pressure", "radar"]), CM),
+    st.builds(lambda closed: float_(closed, 27.0), st.booleans()), st.builds(rain, st.booleans()))
+
+
+@given(st.lists(st.lists(SIGHT, min_size=1, max_size=4), max_size=12), st.sampled_from([1.0, 2.0, 2.5]))
+def test_a_poll_says_what_a_vote_would_say_whatever_it_was_told_before(seconds: list[list[Sight]],
+                                                                         quorum: float) -> None:
+    poll = Poll(DEPTHS.values(), 4.0, quorum)
+    for sights in seconds:
+        before = poll.says
+        asked = poll.take(sights)
+        vote = Vote(sights, quorum)
+        says = [(vote.suspected(cm, cm - 4), vote.confirmed(cm, cm - 4)) for cm in DEPTHS.values()]
+        if not vote.known(5.0) and vote.heavy and says[0][0] is UNKNOWN:
+            says[0] = HIGH, says[0][1]
+        assert poll.says == says
+        assert asked or says == before
+        assert poll.blind is not vote.known(5.0)
+
+
+def test_nobody_is_asked_again_while_no_gauge_passes_a_depth():
+    poll = Poll(DEPTHS.values(), 4.0, 2.0)
+    assert poll.take([sees("pressure", 6), sees("radar", 7)])
+    assert not poll.take([sees("pressure", 10.9), sees("radar", 5)])
+    assert poll.take([sees("pressure", 11), sees("radar", 5)]), "from here on it denies no yellow"
