@@ -161,6 +161,18 @@ def test_distinct_roots_are_counted_whoever_else_signed(who: list[int], threshol
         assert refusal(data, pins=pins) is ListReason.TOO_FEW_ROOTS
 
 
+def test_a_refusal_says_what_is_missing_and_whose() -> None:
+    def said(data: bytes) -> str:
+        with pytest.raises(Refused) as refused:
+            admit(data, PINS, DEPLOYMENT)
+        return str(refused.value)
+
+    assert said(signed(plain(), A)) == "too-few-roots: signatures '1 of 2': of the trusted roots"
+    assert said(signed(plain(holders=NEW_ROOTS), A, B, X)) == (
+        "too-few-new-roots: signatures '1 of 2': of the roots it names")
+    assert refusal(b'{"version":1,"keys":{}}') is ListReason.UNSIGNED, "a draft, and a bad one"
+
+
 # Versions.
 
 
@@ -273,6 +285,7 @@ def test_what_names_a_list() -> None:
     whole = signed(plain(3))
     assert admission.digest(whole) == listed(3).digest == admission.digest(signed(plain(3), MALLORY))
     order = keys.sign_list(b'{"id":"x"}', [A])
+    assert admission.digest(keys.sign_list(b'{"keys":{},"roots":{},"version":1}', [A])), "whatever is in it"
     assert [admission.digest(data) for data in (b"", order, keys.sign_list(b"x", [A]))] == ["", "", ""]
 
 
@@ -300,6 +313,12 @@ def test_a_list_of_as_many_keys_as_there_may_be_passes_every_door() -> None:
 def test_what_is_too_large_inside_is_refused() -> None:
     fat = plain(8) | {"colour": "x" * MAX_PAYLOAD_BYTES}
     assert refusal(signed(fat)) in (ListReason.MALFORMED, ListReason.TOO_LARGE)
+
+
+def test_a_list_of_just_the_size_is_let_in() -> None:
+    whole = signed(plain(8)).ljust(520 * 1024)
+    assert admit(whole, PINS, DEPLOYMENT, listed(7)).version == 8
+    assert refusal(whole + b" ") is ListReason.TOO_LARGE
 
 
 # The page.

@@ -14,6 +14,7 @@ from controller.orders import Orders
 from controller.signal import Cell, Signal, Signals, Timeline
 from controller.site import Target
 from controller.trust import DETAIL_LIMIT, Reason, Rejected
+from controller.wall import Wall
 from controller.wire import MAX_ORDER_BYTES, Action, Layer, Mode, Stage
 from firmware_bridge.machine import MS, S
 from tests.ceremony import LI, ZHANG, entry, plain
@@ -88,6 +89,14 @@ def test_what_ended_a_day_ago_is_over_although_its_last_receipt_is_lost() -> Non
         assert entry is not None
         assert (entry.open, len(book.open())) == (is_open, int(is_open))
         assert {p.state for p in entry.parts.values()} == {State.CUT if is_open else State.DONE}
+
+
+def test_a_wall_clock_that_nobody_has_told_the_time_shows_the_time_since_boot_exactly() -> None:
+    wall = Wall()
+    assert wall.us == 0
+    wall.now_us = 7 * S
+    assert (wall.us, wall.error_us, wall.believed_us) == (7 * S, 0, None)
+    assert (wall.text, wall.exact(7 * S)) == (wire.BLANK_INSTANT, None)
 
 
 # Numbers at their edges.
