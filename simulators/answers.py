@@ -55,12 +55,16 @@ class Answers:
 
     def refused(self) -> int | None:
         """The exception code with which a unit refuses a request that it could do."""
+        if not self.shares:
+            return None
         if self._meets(Fault.BUSY):
             return BUSY
         return self._rng.randint(*ILLEGAL) if self._meets(Fault.ILLEGAL) else None
 
     def hurt(self, answer: Answer) -> Answer | None:
         """What comes in the place of an answer."""
+        if not self.shares and not self._dazed:
+            return answer
         answer = self._slowed(answer)
         if self._meets(Fault.DROPPED):
             return None

@@ -242,9 +242,11 @@ class Field:
         self.deadline = self._due()
 
     def _due(self) -> int | None:
-        return earliest(self._unit_us, *(line.deadline for line in self.lines.values()),
-                        *(endpoint.deadline for endpoint in self._endpoints.values()),
-                        *(at for at, _ in self._pending.values()), self.waters.deadline)
+        times = [self._unit_us, self.waters.deadline]
+        times += [line.deadline for line in self.lines.values()]
+        times += [endpoint.deadline for endpoint in self._endpoints.values()]
+        times += [at for at, _ in self._pending.values()]
+        return earliest(*times)
 
     def handle(self, now_us: int, event: FieldEvent) -> list[FieldEffect]:
         """NoSuch for an Inject, SetPoint or Rise that names what is not there; nothing has happened then."""
@@ -264,7 +266,8 @@ class Field:
                     for unit, fault in self.waters.play(now_us, storm, water, speed):
                         self._inject(now_us, Inject(unit, fault, 0))
                 case Woken():
-                    pass
+                    return self._out
+            self.deadline = self._due()
             self._catch_up(now_us)
             return self._out
         finally:
@@ -272,19 +275,20 @@ class Field:
 
     def _catch_up(self, now_us: int) -> None:
         """Let everything happen that was due until now, each thing at its own instant."""
-        while (due := self._due()) is not None and due <= now_us:
-            self._step(due)
-        self.deadline = due
+        while self.deadline is not None and self.deadline <= now_us:
+            self._step(self.deadline)
+            self.deadline = self._due()
 
     def _step(self, now_us: int) -> None:
         """Everything that is due at this instant, each part once; the rest has a deadline of its own."""
-        for place, (at_us, value) in list(self._pending.items()):
+        for place, (at_us, value) in list(self._pending.items()) if self._pending else ():
             if at_us <= now_us:
                 del self._pending[place]
                 self._units[place[0]].set_point(now_us, place[1], value)
                 self._settle(now_us, place[0])
-        for unit, fault, share in self.waters.due(now_us):
-            self._inject(now_us, Inject(unit, fault, share))
+        if self.waters.deadline is not None and self.waters.deadline <= now_us:
+            for unit, fault, share in self.waters.due(now_us):
+                self._inject(now_us, Inject(unit, fault, share))
         if self._unit_us is not None and self._unit_us <= now_us:
             for id, due_us in list(self._units_us.items()):
                 if due_us is not None and due_us <= now_us:

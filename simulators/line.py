@@ -112,6 +112,7 @@ class Line:
         self._error_rate = error_rate
         self._strict = strict
         self._babblers: dict[str, _Babbler] = {}
+        self.deadline: int | None
         self.echo = echo
         """The adapter hears what it sends."""
         self.t35_us = T35_FIXED_US if baud > 19200 else round(3.5 * BITS_A_CHARACTER * 1e6 / baud)
@@ -133,12 +134,14 @@ class Line:
         self._frame_lost = False
         self._frame_foreign = False
         self._talked_us: int | None = None
+        self.deadline = self._due()
 
     def babble(self, now_us: int, talker: str, share: float) -> None:
         """`talker` talks unasked for this share of the time from now on; 0: no longer, 1: without a pause."""
         self._babblers.pop(talker, None)
         if share > 0:
             self._babblers[talker] = _Babbler(share, now_us + 1)
+        self.deadline = self._due()
 
     @property
     def babblers(self) -> dict[str, float]:
@@ -149,19 +152,20 @@ class Line:
         """How long so many octets take."""
         return round(octets * BITS_A_CHARACTER * 1e6 / self._baud)
 
-    @property
-    def deadline(self) -> int | None:
-        if not self._frame and not self._pieces and not self._babblers:
-            return None
+    def _due(self) -> int | None:
         frame_us = self._frame[-1].end_us + self.t35_us if self._frame else None
+        if not self._pieces and not self._babblers:
+            return frame_us
         return earliest(frame_us, *[piece[0] for piece in self._pieces], *[b.next_us for b in self._babblers.values()])
 
     def handle(self, now_us: int, event: Put | Woken) -> list[Heard | Seen]:
         out: list[Heard | Seen] = []
-        while (due := self.deadline) is not None and due <= now_us:
-            self._step(due, out)
+        while self.deadline is not None and self.deadline <= now_us:
+            self._step(self.deadline, out)
+            self.deadline = self._due()
         if isinstance(event, Put):
             self._put(now_us, event)
+            self.deadline = self._due()
         return out
 
     def _put(self, now_us: int, event: Put) -> None:
@@ -206,7 +210,8 @@ class Line:
                 self._babbled(now_us, babbler)
             else:
                 self._end_of_frame(now_us, out)
-        self._bursts = [b for b in self._bursts if b.end_us > now_us]
+        if self._bursts:
+            self._bursts = [b for b in self._bursts if b.end_us > now_us]
 
     def _babbled(self, now_us: int, babbler: _Babbler) -> None:
         """A burst of what nobody asked for, and a pause as long as the share wants."""
@@ -252,12 +257,15 @@ class Line:
             self.busy_us += burst.end_us - burst.start_us + self.t35_us
             self._talked_us = max(self._talked_us or 0, burst.end_us)
             octets = len(burst.data)
-            cuts = sorted(self._rng.sample(range(1, octets), min(self._rng.randint(1, self._chunks), octets) - 1))
+            pieces = min(self._rng.randint(1, self._chunks), octets)
+            cuts = sorted(self._rng.sample(range(1, octets), pieces - 1)) if pieces > 1 else []
             for first, last in zip([0, *cuts], [*cuts, octets], strict=True):
                 self._pieces.append((burst.start_us + self.time_of(last), burst, first, last))
 
     def _worn(self, burst: _Burst, first: int, last: int) -> bytes:
         """Octets `first` to `last` of a burst as they arrive: hurt where somebody else talked, and by bit errors."""
+        if not burst.hits and not self._error_rate:
+            return burst.data[first:last]
         octets = bytearray(burst.data[first:last])
         for n in range(len(octets)) if burst.hits else ():
             start = burst.start_us + self.time_of(first + n)

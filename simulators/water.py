@@ -47,10 +47,10 @@ class Waters:
             deviation_m = _deviation(profile, point.base) / UNITS.get(spec.shows, {}).get(point.spec.unit, 1.0)
             self._gauges[spec.unit, spec.name] = Gauge(spec, point, deviation_m, f"{unit.seed}/{spec.point}")
             self._played[spec.water] = None
-
-    @property
-    def deadline(self) -> int | None:
+        self.deadline: int | None = None
         """When the next fault of a storm is due."""
+
+    def _next_us(self) -> int | None:
         return earliest(*(p.began_us + round(p.storm.wrongs[p.next].t_us / p.speed) for p in self._played.values()
                           if p is not None and p.next < len(p.storm.wrongs)))
 
@@ -69,6 +69,7 @@ class Waters:
                 came = before.storm.wrongs[:before.next]
                 over += [(unit, wrong.fault) for wrong in came for unit in self._meant(name, wrong.whom)]
             self._played[name] = None if storm is None else _Played(storm, now_us, speed)
+        self.deadline = self._next_us()
         return list(dict.fromkeys(over))
 
     def due(self, now_us: int) -> list[tuple[str, Fault, float]]:
@@ -81,6 +82,7 @@ class Waters:
                     break
                 played.next += 1
                 out += [(unit, wrong.fault, wrong.share) for unit in self._meant(name, wrong.whom)]
+        self.deadline = self._next_us()
         return out
 
     def _meant(self, water: str, whom: str) -> list[str]:
