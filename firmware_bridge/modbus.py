@@ -143,6 +143,7 @@ def reply_of(request: Request, pdu: bytes) -> Reply | Refused:
     return Reply(request.values)
 
 
+@lru_cache(REQUESTS_KEPT)
 def parse_request(pdu: bytes) -> Request:
     """The slave's side: what a master asks. Malformed, or IllegalFunction for one we do not serve."""
     if not pdu:
@@ -172,6 +173,7 @@ def parse_request(pdu: bytes) -> Request:
     return Write(Table.HOLDING, address, tuple(request.registers), multiple=function == 16)
 
 
+@lru_cache(REQUESTS_KEPT)
 def reply_pdu(request: Request, values: tuple[int, ...] = ()) -> bytes:
     """The slave's side: the PDU that answers `request`, with the values read."""
     function = function_of(request)

@@ -66,19 +66,16 @@ class SimDevice:
         self._waves = [(r, p) for r in rules if isinstance(r, Wave) for p in self._memory.named(r.wave)]
         self._ramps = [(r, p) for r in rules if isinstance(r, Ramp) for p in self._memory.named(r.ramp)]
         self._outputs: dict[int | None, Output] = {}
+        self.deadline: int | None = None
+        """When something changes by itself. Ramps and waves are computed when somebody looks."""
         if profile.output is not None:
             for channel in range(1, profile.channels + 1) if profile.channels else (None,):
                 limit_s = (hard_limit_s or {}).get(channel)
                 self._outputs[channel] = Output(channel, None if limit_s is None else round(limit_s * S))
         self._power_up()
+        self.deadline = self._due()
 
     # What the world asks and tells.
-
-    @property
-    def deadline(self) -> int | None:
-        """When something changes by itself. Ramps and waves are computed when somebody looks."""
-        return earliest(self._boots_us, self._sags_us, self._watchdog_us, self._reactions.deadline,
-                        *[o.deadline for o in self._outputs.values() if not o.at_rest])
 
     def handle(self, now_us: int, event: bytes | Woken) -> bytes | None:
         """A request PDU (a whole frame where the protocol is not Modbus), answered by another or by silence; or its
@@ -89,7 +86,7 @@ class SimDevice:
         self._heard_us = now_us
         memory = self._memory
         reply = self._say(memory, event) if isinstance(memory, Fields) else self._answer(event)
-        self._advance(now_us)
+        self._touched(now_us)
         return reply
 
     def outcome(self, now_us: int, request: Request) -> Outcome:
@@ -125,7 +122,7 @@ class SimDevice:
         if not point.spec.write:
             self._fed[name] = value
         self._put(point, value, Cause.PANEL)
-        self._advance(now_us)
+        self._touched(now_us)
 
     def inject(self, now_us: int, fault: Fault, on: bool = True, channel: int | None = None,
                seconds: float | None = None) -> None:
@@ -158,7 +155,7 @@ class SimDevice:
                 self._sags_us = None
             case Fault.REBOOT if on:
                 self._reboot(self._boot_us if seconds is None else round(seconds * S))
-        self._advance(now_us)
+        self._touched(now_us)
 
     def faults(self) -> dict[int | None, list[Fault]]:
         """What is wrong now, by channel; None: with the unit. A panel that is a head's own function is none."""
@@ -181,6 +178,15 @@ class SimDevice:
         running = any(o.commanded and self._armed(o) for o in self._outputs.values())
         return self._heard_us + round(spec.watchdog_s * S) if running else None
 
+    def _due(self) -> int | None:
+        moving = [o.deadline for o in self._outputs.values() if not o.at_rest]
+        return earliest(self._boots_us, self._sags_us, self._watchdog_us, self._reactions.deadline, *moving)
+
+    def _touched(self, now_us: int) -> None:
+        """Somebody did something to it: what follows at once happens now."""
+        self.deadline = self._due()
+        self._advance(now_us)
+
     def _advance(self, now_us: int) -> None:
         """Let everything happen that was due until now, each thing at its own instant."""
         assert now_us >= self._now_us, f"{self.id}: time went back from {self._now_us} to {now_us}"
@@ -192,6 +198,7 @@ class SimDevice:
                                            "rules set each other off without end; give one an after_ms or drop it")])
             self._pass(max(due_us, self._now_us))
             self._happen()
+            self.deadline = self._due()
         self._pass(now_us)
 
     def _pass(self, now_us: int) -> None:

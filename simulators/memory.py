@@ -16,6 +16,9 @@ from simulators.behaviour import same
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 """Exception codes (Modbus Application Protocol V1.1b3, clause 7)."""
 
+READS_KEPT = 256
+"""Reads remembered of one device; a master has tens of them, and somebody who scans asks each once."""
+
 Key = tuple[Table, int, bool]
 """Table, address, and whether a read shows it: some units answer with something else than was written."""
 _BITS = {Table.COIL, Table.DISCRETE}
@@ -33,6 +36,8 @@ class Memory:
         self._holes = _holes(profile)
         self._words = dict.fromkeys(self._at, 0)
         self._frozen: dict[Key, int] = {}
+        self._asked: dict[Read, tuple[Key, ...] | int] = {}
+        """What a read shows or why it is refused, for those that were asked before: masters ask the same again."""
 
     def clear(self) -> None:
         """As at power-up: zero, but for the profile's `initial`."""
@@ -96,18 +101,31 @@ class Memory:
 
     def read(self, request: Read) -> tuple[int, ...] | int:
         """The words asked for, or an exception code."""
+        keys = self._asked.get(request)
+        if keys is None:
+            keys = self._keys_of(request)
+            if len(self._asked) < READS_KEPT:
+                self._asked[request] = keys
+        if isinstance(keys, int):
+            return keys
+        words, frozen = self._words, self._frozen
+        if frozen:
+            words = {**words, **frozen}
+        return tuple([words.get(key, 0) for key in keys])
+
+    def _keys_of(self, request: Read) -> tuple[Key, ...] | int:
         line = self._profile.line
         if not any(table is request.table for table, _, _ in self._at):
             return ILLEGAL_FUNCTION
         if not 1 <= request.count <= line.max_block * (16 if request.table in _BITS else 1):
             return ILLEGAL_VALUE
-        keys = [(request.table, request.address + n, True) for n in range(request.count)]
+        keys = tuple([(request.table, request.address + n, True) for n in range(request.count)])
         if line.single_reads and len({p.name for k in keys for p in self._at.get(k, ())}) > 1:
             return ILLEGAL_ADDRESS
         for key in keys:
             if key not in self._holes and key not in self._at:
                 return ILLEGAL_ADDRESS
-        return tuple(self._frozen.get(k, self._words.get(k, 0)) for k in keys)
+        return keys
 
     def write(self, request: Write) -> list[Point] | int:
         """The points that were written, or an exception code."""
