@@ -13,7 +13,7 @@ from firmware_bridge.move import same
 from firmware_bridge.plan import Block, Exchange
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile
-from firmware_bridge.reading import NoValue, Quality, Reading, Value
+from firmware_bridge.reading import BAD, GOOD, UNCERTAIN, NoValue, Reading, Value
 
 STALE_PERIODS = 3
 """A reading older than this many of its poll periods is at best UNCERTAIN."""
@@ -29,7 +29,7 @@ class Belief:
     """
 
     def __init__(self, device: str, profile: Profile, rare_us: int) -> None:
-        self.readings = {n: Reading(device, n, None, Quality.BAD, 0, NoValue.NEVER_READ) for n in profile.points}
+        self.readings = {n: Reading(device, n, None, BAD, 0, NoValue.NEVER_READ) for n in profile.points}
         self.needs = {p.name: _needs(profile, p) for p in profile.points.values()}
         self.needed = frozenset[str]().union(*self.needs.values())
         self._device = device
@@ -41,27 +41,30 @@ class Belief:
         found = self.readings[name]
         poll_ms = self._profile.points[name].spec.poll_ms
         limit_us = STALE_PERIODS * (poll_ms * MS if poll_ms else self._rare_us)
-        if found.quality is Quality.GOOD and found.age_us(now_us) > limit_us:
-            return replace(found, quality=Quality.UNCERTAIN)
+        if found.quality is GOOD and found.age_us(now_us) > limit_us:
+            return replace(found, quality=UNCERTAIN)
         return found
 
     def take(self, now_us: int, block: Block | Exchange, values: tuple[int, ...], at_us: int) -> tuple[Reading, ...]:
         """The unit answered: what its words meant at `at_us`, those first on which others depend."""
         taken: list[Reading] = []
-        for point in sorted(block.points, key=lambda p: len(self.needs[p.name])):
-            taken.append(self._decode(now_us, point, block.words(point, values), at_us))
-            self.readings[point.name] = taken[-1]
+        points = block.points
+        if self.needed:
+            points = tuple(sorted(points, key=lambda p: len(self.needs[p.name])))
+        for point in points:
+            reading = self.readings[point.name] = self._decode(now_us, point, block.words(point, values), at_us)
+            taken.append(reading)
         return tuple(taken)
 
     def doubt(self, points: Iterable[Point]) -> tuple[Reading, ...]:
         """No answer this time: the old values stand with their old time, but are not GOOD any more."""
         old = (self.readings[p.name] for p in points)
-        return self._changed(replace(r, quality=Quality.UNCERTAIN) for r in old if r.quality is Quality.GOOD)
+        return self._changed(replace(r, quality=UNCERTAIN) for r in old if r.quality is GOOD)
 
     def lose(self, now_us: int, why: NoValue, points: Iterable[Point]) -> tuple[Reading, ...]:
         """No value any more, for those of the points that can be read; only what changes is given."""
         lost = (p.name for p in points if p.spec.readable and self.readings[p.name].why is not why)
-        return self._changed(Reading(self._device, name, None, Quality.BAD, now_us, why) for name in lost)
+        return self._changed(Reading(self._device, name, None, BAD, now_us, why) for name in lost)
 
     def _changed(self, readings: Iterable[Reading]) -> tuple[Reading, ...]:
         changed = tuple(readings)
@@ -69,17 +72,20 @@ class Belief:
         return changed
 
     def _decode(self, now_us: int, point: Point, words: tuple[int, ...], at_us: int) -> Reading:
-        spec = point.spec
-        told = {name: self.reading(self._profile.point(name, point.channel).name, now_us) for name in spec.depends_on}
-        factor = None if point.is_invalid(words) else _factor(point, {name: r.value for name, r in told.items()})
-        if factor is None:
-            return Reading(self._device, point.name, None, Quality.BAD, at_us, NoValue.INVALID)
+        factor: float | None = 1.0
+        quality = GOOD
+        if point.depends_on:
+            told = {name: self.reading(self._profile.point(name, point.channel).name, now_us)
+                    for name in point.depends_on}
+            factor = _factor(point, {name: r.value for name, r in told.items()})
+            quality = GOOD if all(r.quality is GOOD for r in told.values()) else UNCERTAIN
+        if factor is None or point.is_invalid(words):
+            return Reading(self._device, point.name, None, BAD, at_us, NoValue.INVALID)
         value = point.decode(words, factor)
-        low, high = spec.low, spec.high
+        low, high = point.spec.low, point.spec.high
         if not isinstance(value, str) and ((low is not None and value < low) or (high is not None and value > high)):
-            return Reading(self._device, point.name, None, Quality.BAD, at_us, NoValue.OUT_OF_RANGE)
-        good = all(r.quality is Quality.GOOD for r in told.values())
-        return Reading(self._device, point.name, value, Quality.GOOD if good else Quality.UNCERTAIN, at_us)
+            return Reading(self._device, point.name, None, BAD, at_us, NoValue.OUT_OF_RANGE)
+        return Reading(self._device, point.name, value, quality, at_us)
 
 
 def _factor(point: Point, told: dict[str, Value | None]) -> float | None:
@@ -103,5 +109,5 @@ def _factor(point: Point, told: dict[str, Value | None]) -> float | None:
 
 
 def _needs(profile: Profile, point: Point) -> frozenset[str]:
-    direct = [profile.point(name, point.channel) for name in point.spec.depends_on]
+    direct = [profile.point(name, point.channel) for name in point.depends_on]
     return frozenset(p.name for p in direct).union(*(_needs(profile, p) for p in direct))

@@ -26,6 +26,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 WORDS = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "f32": 2}
 _FORMAT = {"u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i", "f32": ">f"}
+_SWAPPED = {"BADC", "DCBA"}
+"""Orders in which the two octets of a register change places."""
 _ORDER = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
 
 
@@ -120,14 +122,17 @@ class Point:
     """A point of one channel with its address resolved: encodes and decodes its words.
 
     Attributes: `name`, `base` (without channel), `channel` (1-based or None), `table`, `address`, `width`
-    (registers or bits), `spec`. A field of a message has `message` and `field` in place of an address; its words are
+    (registers or bits), `spec`; `bit` (the lowest bit of the register that is this value's, None when the register is
+    its alone) and `mask` (its bits, not yet shifted there); `depends_on` (as in `spec`). A field of a message has `message` and `field` in place of an address; its words are
     its octets, and its `width` is 0 where it has as many as there are.
     """
 
-    __slots__ = ("address", "base", "channel", "field", "message", "name", "spec", "table", "type", "width")
+    __slots__ = ("_bare", "address", "base", "bit", "channel", "depends_on", "field", "mask", "message", "name",
+                 "spec", "table", "type", "width")
 
     message: Message | None
     width: int
+    bit: int | None
 
     def __init__(self, base: str, spec: PointSpec, channel: int | None,
                  messages: Mapping[str, Message] = MappingProxyType({})) -> None:
@@ -137,6 +142,11 @@ class Point:
         self.name = base if channel is None else f"{base}_{channel}"
         self.spec = spec
         self.message, self.field = None, ""
+        self.bit = None if spec.bit is None else spec.bit + (0 if channel is None else (channel - 1) * spec.bits)
+        self.mask = (1 << spec.bits) - 1
+        self.depends_on = spec.depends_on
+        self._bare = False
+        """Its one word is its number."""
         if not address:
             name, _, self.field = spec.at.partition(".")
             self.table, self.address = Table.FIELD, 0
@@ -151,21 +161,11 @@ class Point:
         # Several channels as parts of one register share its address; else they lie `stride` apart.
         step = 0 if channel is None or spec.bit is not None else (channel - 1) * spec.stride * self.width
         self.address = int(address, 0) + step
+        whole = self.type == "bool" or (self.type == "u16" and spec.words not in _SWAPPED)
+        self._bare = bits or (whole and self.bit is None)
 
     def __repr__(self) -> str:
         return f"Point({self.name} at {self.table}:{self.address})"
-
-    @property
-    def bit(self) -> int | None:
-        """The lowest bit of the register that is this value's; None when the register is its alone."""
-        if self.spec.bit is None:
-            return None
-        return self.spec.bit + (0 if self.channel is None else (self.channel - 1) * self.spec.bits)
-
-    @property
-    def mask(self) -> int:
-        """The bits of a value that is part of a register, not yet shifted to `bit`."""
-        return (1 << self.spec.bits) - 1
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -196,7 +196,7 @@ class Point:
 
     def raw(self, words: tuple[int, ...]) -> int | float:
         """The number on the wire, before names, scale and polarity. ValueError: a field that is no number."""
-        if self.table in {Table.COIL, Table.DISCRETE}:
+        if self._bare:
             return words[0]
         if self.table is Table.FIELD and self.bit is None:
             return octets.number(self.type, self._ordered(bytes(words)) if self.type in octets.BINARY else bytes(words))
@@ -204,8 +204,6 @@ class Point:
             part = words[0] >> self.bit & self.mask
             span = self.span
             return part - self.mask - 1 if span is not None and part > span[1] else part
-        if self.type == "bool":
-            return words[0]
         data = self._ordered(b"".join(w.to_bytes(2, "big") for w in words))
         return struct.unpack(_FORMAT[self.type], data)[0]  # type: ignore[no-any-return]
 
@@ -214,7 +212,7 @@ class Point:
 
         Datasheets give the bare bits (0xFFFF) even where the value is signed, so both are compared.
         """
-        if self.type == "text":
+        if self.type == "text" or (self._bare and not self.spec.invalid):
             return False
         try:
             raw = self.raw(words)
@@ -230,7 +228,7 @@ class Point:
         """Two or four bytes from wire order to big-endian, and back: each order is its own inverse."""
         if len(data) == 4:
             return bytes(data[i] for i in _ORDER[self.spec.words])
-        return data[::-1] if self.spec.words in {"BADC", "DCBA"} else data
+        return data[::-1] if self.spec.words in _SWAPPED else data
 
     def _text(self, value: Value) -> tuple[int, ...]:
         if not isinstance(value, str):
