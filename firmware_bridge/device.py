@@ -7,7 +7,7 @@ the bytes on it; how one action goes through its steps is in `action.py`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import StrEnum
 
 from firmware_bridge.action import Requests, Run, said
 from firmware_bridge.action import State as RunState
@@ -54,6 +54,9 @@ READS_LIMIT = 8
 READ_NOW_US = 5 * S
 """A ReadNow that did not reach the wire in this time is of no use to who typed it."""
 
+PLANS_LIMIT = 16
+"""Plans remembered. A unit has a handful of poll periods; what else is asked together is asked by hand."""
+
 SETUP_US = 24 * 3600 * S
 """How often the profile's `setup` is run again: a watchdog that somebody switched off must not stay off."""
 SETUP_RETRY_US = 60 * S
@@ -67,7 +70,7 @@ GATEWAY_SILENT = {10, 11}
 """Exceptions that a Modbus TCP gateway makes because the unit behind it said nothing (V1.1b3, clause 7)."""
 
 
-class State(Enum):
+class State(StrEnum):
     """Whether the unit is there.
 
     UNKNOWN: nothing was heard of it since start, or since its link came up. Polls go out.
@@ -86,23 +89,26 @@ class State(Enum):
     UNLINKED = "unlinked"
 
 
+UNKNOWN, ONLINE, SILENT, UNLINKED = State
+"""By their bare names: to look a member up in its Enum takes as long as a line of this file."""
+
 TRANSITIONS: dict[tuple[State, str], State] = {
-    (State.UNKNOWN, "answered"): State.ONLINE,
-    (State.UNKNOWN, "silent thrice"): State.SILENT,
-    (State.UNKNOWN, "link lost"): State.UNLINKED,
-    (State.UNKNOWN, "link up"): State.UNKNOWN,
-    (State.ONLINE, "answered"): State.ONLINE,
-    (State.ONLINE, "silent thrice"): State.SILENT,
-    (State.ONLINE, "link lost"): State.UNLINKED,
-    (State.ONLINE, "link up"): State.UNKNOWN,
-    (State.SILENT, "answered"): State.ONLINE,
-    (State.SILENT, "silent thrice"): State.SILENT,
-    (State.SILENT, "link lost"): State.UNLINKED,
-    (State.SILENT, "link up"): State.UNKNOWN,
-    (State.UNLINKED, "answered"): State.ONLINE,
-    (State.UNLINKED, "silent thrice"): State.SILENT,
-    (State.UNLINKED, "link lost"): State.UNLINKED,
-    (State.UNLINKED, "link up"): State.UNKNOWN,
+    (UNKNOWN, "answered"): ONLINE,
+    (UNKNOWN, "silent thrice"): SILENT,
+    (UNKNOWN, "link lost"): UNLINKED,
+    (UNKNOWN, "link up"): UNKNOWN,
+    (ONLINE, "answered"): ONLINE,
+    (ONLINE, "silent thrice"): SILENT,
+    (ONLINE, "link lost"): UNLINKED,
+    (ONLINE, "link up"): UNKNOWN,
+    (SILENT, "answered"): ONLINE,
+    (SILENT, "silent thrice"): SILENT,
+    (SILENT, "link lost"): UNLINKED,
+    (SILENT, "link up"): UNKNOWN,
+    (UNLINKED, "answered"): ONLINE,
+    (UNLINKED, "silent thrice"): SILENT,
+    (UNLINKED, "link lost"): UNLINKED,
+    (UNLINKED, "link up"): UNKNOWN,
 }
 
 DeviceEvent = Begin | Abort | ReadNow | Finished | Woken | LinkUp | LinkDown
@@ -135,9 +141,11 @@ class Device:
         self.bus = bus
         self.unit = unit
         self.profile = profile
-        self.state = State.UNKNOWN
+        self.state = UNKNOWN
         self._requests = Requests(id, bus, unit, profile.line)
         self._cuts: frozenset[Cut] = frozenset()
+        self._plans: dict[tuple[Point, ...], list[Block | Exchange]] = {}
+        """What was planned under these cuts: the same points are due together again and again."""
         self._silences = 0
         self._polling: set[int] = set()
         """The reads with the bus that are polls."""
@@ -160,8 +168,11 @@ class Device:
 
     @property
     def deadline(self) -> int | None:
-        times = [r.due_us for r in self._rounds] + [r.deadline for r in self._runs.values()]
-        return earliest(self._setup_us, *times)
+        deadline_us = self._setup_us
+        for one in self._rounds:
+            if one.due_us is not None and (deadline_us is None or one.due_us < deadline_us):
+                deadline_us = one.due_us
+        return deadline_us if not self._runs else earliest(deadline_us, *[r.deadline for r in self._runs.values()])
 
     @property
     def readings(self) -> dict[str, Reading]:
@@ -195,11 +206,13 @@ class Device:
             case _:
                 pass
         out += self._set_up(now_us)
-        for run in self._runs.values():
-            out += run.woken(now_us)
-        if self._setup_us is not None and any(isinstance(e, Ended) and e.token == SETUP and not e.done for e in out):
-            self._setup_us = now_us + SETUP_RETRY_US
-        self._runs = {channel: run for channel, run in self._runs.items() if run.state is not RunState.OVER}
+        if self._runs:
+            for run in self._runs.values():
+                out += run.woken(now_us)
+            if self._setup_us is not None and any(
+                    isinstance(e, Ended) and e.token == SETUP and not e.done for e in out):
+                self._setup_us = now_us + SETUP_RETRY_US
+            self._runs = {channel: run for channel, run in self._runs.items() if run.state is not RunState.OVER}
         return out + self._poll(now_us)
 
     # Actions and reads on demand.
@@ -260,22 +273,31 @@ class Device:
 
     def _plan(self, points: Iterable[Point]) -> list[Block | Exchange]:
         """Blocks of `points`; those first without which others mean nothing."""
-        planned = fetches(points, self.profile.line, self._cuts)
-        return sorted(planned, key=lambda b: not any(p.name in self._belief.needed for p in b.points))
+        wanted = tuple(points)
+        plan = self._plans.get(wanted)
+        if plan is None:
+            plan = fetches(wanted, self.profile.line, self._cuts)
+            plan.sort(key=lambda b: not any(p.name in self._belief.needed for p in b.points))
+            if len(self._plans) < PLANS_LIMIT:
+                self._plans[wanted] = plan
+        return plan
 
     def _poll(self, now_us: int) -> list[DeviceEffect]:
         """Submit what is due, but for what is still out. Instants that were missed are left out, not made up for."""
+        ripe = [one for one in self._rounds if one.due_us is not None and one.due_us <= now_us]
+        if not ripe:
+            return []
         due: list[Point] = []
         out: list[DeviceEffect] = []
-        busy = {p.name for id in self._polling for p in self._requests.reads[id].points}
-        next_us: dict[str, int] = {}
-        for one in self._rounds:
-            if one.due_us is not None and one.due_us <= now_us:
-                one.due_us += ((now_us - one.due_us) // one.period_us + 1) * one.period_us
-                due += [p for p in one.points if p.name not in busy]
-                next_us |= {p.name: one.due_us for p in one.points}
+        busy = {p for id in self._polling for p in self._requests.reads[id].points}
+        next_us: dict[Point, int] = {}
+        for one in ripe:
+            assert one.due_us is not None
+            one.due_us += ((now_us - one.due_us) // one.period_us + 1) * one.period_us
+            due += [p for p in one.points if p not in busy] if busy else one.points
+            next_us.update(dict.fromkeys(one.points, one.due_us))
         for block in self._plan(due):
-            expires_us = min(next_us[p.name] for p in block.points) - POLL_MARGIN_US
+            expires_us = min([next_us[p] for p in block.points]) - POLL_MARGIN_US
             submit = self._requests.read(block, Priority.POLL, expires_us)
             self._polling.add(submit.transaction.id)
             out.append(submit)
@@ -327,7 +349,7 @@ class Device:
             case State.ONLINE:
                 if "setup" in self.profile.actions:
                     self._setup_us = now_us
-                if before is not State.UNKNOWN and self._statics.due_us is not None:
+                if before is not UNKNOWN and self._statics.due_us is not None:
                     self._statics.due_us = now_us
                 return [Presence(self.id, True)]
             case State.SILENT:
@@ -348,6 +370,7 @@ class Device:
         if cut is None:
             return []
         self._cuts |= {cut}
+        self._plans.clear()
         asked = event.transaction
         return [self._requests.read(part, asked.priority, asked.expires_us) for part in self._plan(block.points)]
 
@@ -360,7 +383,7 @@ class Device:
             case Refused():
                 return self._took(self._belief.lose(now_us, NoValue.REFUSED, block.points))
         statics = self._statics
-        if statics.due_us is not None and self.state is not State.SILENT and set(block.points) & set(statics.points):
+        if statics.due_us is not None and self.state is not SILENT and set(block.points) & set(statics.points):
             statics.due_us = min(statics.due_us, now_us + STATIC_RETRY_US)
         return self._took(self._belief.doubt(block.points)) if isinstance(outcome, Silent) else []
 
