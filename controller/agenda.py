@@ -70,6 +70,8 @@ class Agenda:
 
     @property
     def deadline(self) -> int | None:
+        if self.run is None and not self.armed and not self._closing:
+            return None
         times = [self._due_us(s) for s in self.armed.values()] + [c.due_us for c in self._closing]
         times += [s.tally.doubt_us for s in self.sounded()]
         if self.run is not None:
@@ -93,7 +95,7 @@ class Agenda:
 
     def due(self, now_us: int) -> Sounding | None:
         """One whose instant has come; it is taken out."""
-        for sounding in sorted(self.armed.values(), key=_first_us):
+        for sounding in sorted(self.armed.values(), key=_first_us) if self.armed else ():
             if self.is_due(now_us, sounding):
                 return self.armed.pop(sounding.order.activation)
         return None

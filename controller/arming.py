@@ -37,6 +37,8 @@ class Arming:
 
     def took(self, readings: Iterable[Reading]) -> list[Notice]:
         """What the board says. That it is off is told, and that it runs again."""
+        if not self._wanted:
+            return []
         for reading in readings:
             wanted = self._wanted.get(reading.point) if reading.device == self._device else None
             if wanted is None:

@@ -98,6 +98,11 @@ TO_FLOODS = frozenset({"flood", "ack", "shelve", "unshelve", "wetcheck", "policy
 TO_SAFE_MIN = "leave-safe-min"
 """... and the whole gateway, which he puts back to work."""
 
+NEVER_US = 1 << 63
+"""A deadline that does not come, where the first of many is looked for."""
+NUMBERED = (Append, Begin, Abort)
+"""What leaves a machine with a number of its own."""
+
 Effect = Send | Reopen | Append | Publish
 
 
@@ -170,7 +175,7 @@ class Gateway:
         self._deadline: int | None = None
         machines: list[_Machine] = [*self.buses.values(), *self.devices.values(), *self.sirens.values(), self.safe_min,
                                     self.lockout, self.succession, self.floods, self.orders, self.session]
-        self._due_us = {machine: machine.deadline for machine in machines}
+        self._due_us = {m: NEVER_US if m.deadline is None else m.deadline for m in machines}
         """When each wants to be woken; asked anew when it was told something, not of all after every event."""
 
     @property
@@ -189,8 +194,9 @@ class Gateway:
 
         def tell(machine: _Machine, what: object) -> None:
             for effect in machine.handle(now_us, what):
-                work.append(self.tickets.out(machine, effect))
-            self._due_us[machine] = machine.deadline
+                work.append(self.tickets.out(machine, effect) if isinstance(effect, NUMBERED) else effect)
+            due_us = machine.deadline
+            self._due_us[machine] = NEVER_US if due_us is None else due_us
 
         while work or self._wake(now_us, tell, work):
             if not work:
@@ -199,6 +205,8 @@ class Gateway:
             if self._recorders:
                 out += desk.recorded(self._recorders, now_us, here, self.devices)
             match here:
+                case Woken():
+                    pass
                 # Out.
                 case Send() | Reopen() | Append() | Publish() as effect:
                     out.append(effect)
@@ -315,8 +323,6 @@ class Gateway:
                         tell(hearer, what)
                     if first:
                         work.append(Degraded(CLOCK_ASSUMED, what.trust is Trust.ASSUMED))
-                case Woken():
-                    pass
                 case unknown:
                     raise AssertionError(f"nobody is told of {unknown!r}")
         return out
@@ -328,18 +334,17 @@ class Gateway:
             self._use.note(now_us, self.buses.values())
             work.append(Beat({bus.id: desk.figures(bus) for bus in self.buses.values()}))
             return True
-        if stops := self.safe_min.silence(s.id for s in self.sirens.values() if s.known):
+        if self.safe_min.on and (stops := self.safe_min.silence(s.id for s in self.sirens.values() if s.known)):
             work.extend(stops)
             return True
-        self._deadline = self._beat_us
-        woken = False
+        first_us = min(self._due_us.values())
+        if first_us > now_us:
+            self._deadline = min(self._beat_us, first_us)
+            return False
         for machine, due_us in self._due_us.items():
-            if due_us is not None and due_us <= now_us:
+            if due_us <= now_us:
                 tell(machine, Woken())
-                woken = True
-            elif due_us is not None and due_us < self._deadline:
-                self._deadline = due_us
-        return woken
+        return True
 
     def will(self) -> tuple[str, bytes]:
         return self.session.will()

@@ -78,6 +78,8 @@ class Grading:
 
     def took(self, readings: Iterable[Reading]) -> list[Notice]:
         """The readings of one transaction: together, for bits of one byte change together."""
+        if not self.graded:
+            return []
         for reading in readings:
             if reading.device == self._device and any(reading.point == point for _, point, _ in self._rules):
                 if reading.quality is Quality.GOOD:

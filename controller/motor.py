@@ -50,6 +50,8 @@ class Motor:
     """What a motor's own points tell. A siren without any has nothing to tell here."""
 
     def __init__(self, section: SirenSection) -> None:
+        self.refs = tuple(ref for ref in (section.contactor, *section.phase_currents) if ref is not None)
+        """Its points."""
         self._contactor = section.contactor
         self._contactor_us = section.contactor_ms * MS
         self._phases = section.phase_currents
@@ -58,7 +60,7 @@ class Motor:
         self._run: _Run | None = None
         self._good_us: dict[str, int] = {}
         """When each of its points was last read well."""
-        self._unread = set(self._refs)
+        self._unread = set(self.refs)
         """Points whose last reading had no value, or that were never read."""
         self._closed: bool | None = None
         self._carries: dict[str, bool] = {}
@@ -70,7 +72,9 @@ class Motor:
     @property
     def why(self) -> str:
         """What hub and technician should know of it."""
-        unread = [ref for ref in self._refs if ref in self._unread]
+        if not self._lost and not self._unread:
+            return ""
+        unread = [ref for ref in self.refs if ref in self._unread]
         return "; ".join(part for part in (self._lost, f"not read: {', '.join(unread)}" if unread else "") if part)
 
     @property
@@ -86,11 +90,7 @@ class Motor:
         run = self._run
         if run is None or run.told_unread:
             return None
-        return earliest(*(self._missing_us(run, ref) for ref in self._refs))
-
-    @property
-    def _refs(self) -> tuple[str, ...]:
-        return self._phases if self._contactor is None else (self._contactor, *self._phases)
+        return earliest(*(self._missing_us(run, ref) for ref in self.refs))
 
     def _missing_us(self, run: _Run, ref: str) -> int | None:
         due_us = max(self._good_us.get(ref, 0), run.edge_us) + MISSING_US
@@ -111,13 +111,13 @@ class Motor:
         run, due_us = self._run, self.deadline
         if run is not None and due_us is not None and due_us <= now_us:
             run.told_unread = True
-            missing = [r for r in self._refs if (at_us := self._missing_us(run, r)) is not None and at_us <= now_us]
+            missing = [r for r in self.refs if (at_us := self._missing_us(run, r)) is not None and at_us <= now_us]
             yield Ill(f"not read in an on-phase: {', '.join(missing)}")
 
     def took(self, reading: Reading) -> Iterator[Ill]:
         """A reading of any point."""
         ref, value, run = f"{reading.device}.{reading.point}", reading.value, self._run
-        if ref not in self._refs:
+        if ref not in self.refs:
             return
         if reading.quality is not Quality.GOOD or value is None or isinstance(value, str):
             value = None

@@ -74,6 +74,9 @@ class Siren:
         """Why the last off did not succeed."""
         self._out: list[SirenEffect] = []
         self._shown: Changed | None = None
+        self._refs = frozenset({*self._motor.refs, *self._watch.refs, section.isolator})
+        """The points that any of these looks at; its devices have many more."""
+        self.deadline: int | None = None
 
     @property
     def known(self) -> bool:
@@ -85,9 +88,9 @@ class Siren:
         self._agenda.allowance.restore(sounded)
         if held is not None and self._fault.restore(held):
             self.state = State.FAULT
+        self.deadline = self._due()
 
-    @property
-    def deadline(self) -> int | None:
+    def _due(self) -> int | None:
         return earliest(self._agenda.deadline, self._hand_over_us(), self._drive.deadline, self._fault.deadline,
                         self._stuck_us(), self._quiet.deadline, self._motor.deadline, self._watch.deadline)
 
@@ -110,7 +113,8 @@ class Siren:
                 self._agenda.place(now_us, event)
             case Took():
                 for reading in event.readings:
-                    self._took(now_us, reading)
+                    if f"{reading.device}.{reading.point}" in self._refs:
+                        self._took(now_us, reading)
                 self._out += self._grading.took(event.readings) + self._arming.took(event.readings)
             case Edged() | Ended() | Presence():
                 self._answered(now_us, event)
@@ -118,8 +122,8 @@ class Siren:
                 pass
         while True:
             self._advance(now_us)
-            due_us = self.deadline
-            if due_us is None or due_us > now_us:
+            self.deadline = self._due()
+            if self.deadline is None or self.deadline > now_us:
                 break
         out, self._out = self._out, []
         shown = self._show()

@@ -193,7 +193,9 @@ class Switch:
 
     @property
     def deadline(self) -> int | None:
-        return earliest(self._begin_us(), self._cancel_us(), self._again_us, self._overdue_us())
+        calm = self._phase is None and self._next is None and self._flight is None
+        return self._again_us if calm else earliest(
+            self._begin_us(), self._cancel_us(), self._again_us, self._overdue_us())
 
     def handle(self, now_us: int, event: SwitchEvent) -> list[SwitchEffect]:
         out: list[SwitchEffect] = []
@@ -268,7 +270,7 @@ class Switch:
     def _step(self, now_us: int) -> list[SwitchEffect]:
         """Do what is due; each act takes away its own reason, so this ends."""
         out: list[SwitchEffect] = []
-        while True:
+        while (due_us := self.deadline) is not None and due_us <= now_us:
             begin_us, cancel_us, overdue_us = self._begin_us(), self._cancel_us(), self._overdue_us()
             if begin_us is not None and begin_us <= now_us:
                 out += self._begin(now_us)
@@ -283,8 +285,7 @@ class Switch:
                 self._again_us = now_us
             elif self._again_us is not None and self._again_us <= now_us:
                 out += self._again(now_us)
-            else:
-                return out
+        return out
 
     # Acts.
 
@@ -295,8 +296,7 @@ class Switch:
         if phase.until_us is not None and phase.until_us - max(now_us, phase.at_us) < LAST_CALL_US:
             return [Balked(True, "no time left in the phase")]
         self._phase = phase
-        self._tries = 0
-        self._lease_end_us = 0
+        self._tries = self._lease_end_us = 0
         self.off_us = None
         return [self._activate(now_us)]
 

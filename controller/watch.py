@@ -76,6 +76,9 @@ class Watch:
         self.own_us: int | None = None
         """When the output's state last had a value."""
         self.own_tries = 0
+        looked_at = (*found, self.own) if self.contactor is None else (*found, self.own, self.contactor)
+        self.refs = frozenset(map(str, looked_at))
+        """Every point that it looks at."""
         self._own_is_witness = str(self.own) in map(str, self.witnesses)
         self._head = output.class_ is OutputClass.B_PRIME
         self._polled = point.spec.poll_ms is not None

@@ -123,8 +123,9 @@ class Point:
 
     Attributes: `name`, `base` (without channel), `channel` (1-based or None), `table`, `address`, `width`
     (registers or bits), `spec`; `bit` (the lowest bit of the register that is this value's, None when the register is
-    its alone) and `mask` (its bits, not yet shifted there); `depends_on` (as in `spec`). A field of a message has `message` and `field` in place of an address; its words are
-    its octets, and its `width` is 0 where it has as many as there are.
+    its alone) and `mask` (its bits, not yet shifted there); `depends_on` (as in `spec`). A field of a message has
+    `message` and `field` in place of an address; its words are its octets, and its `width` is 0 where it has as many
+    as there are.
     """
 
     __slots__ = ("_bare", "address", "base", "bit", "channel", "depends_on", "field", "mask", "message", "name",

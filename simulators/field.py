@@ -242,11 +242,8 @@ class Field:
         self.deadline = self._due()
 
     def _due(self) -> int | None:
-        times = [self._unit_us, self.waters.deadline]
-        times += [line.deadline for line in self.lines.values()]
-        times += [endpoint.deadline for endpoint in self._endpoints.values()]
-        times += [at for at, _ in self._pending.values()]
-        return earliest(*times)
+        return earliest(self._unit_us, self.waters.deadline, *[line.deadline for line in self.lines.values()],
+                        *[one.deadline for one in self._endpoints.values()], *[at for at, _ in self._pending.values()])
 
     def handle(self, now_us: int, event: FieldEvent) -> list[FieldEffect]:
         """NoSuch for an Inject, SetPoint or Rise that names what is not there; nothing has happened then."""
@@ -286,9 +283,8 @@ class Field:
                 del self._pending[place]
                 self._units[place[0]].set_point(now_us, place[1], value)
                 self._settle(now_us, place[0])
-        if self.waters.deadline is not None and self.waters.deadline <= now_us:
-            for unit, fault, share in self.waters.due(now_us):
-                self._inject(now_us, Inject(unit, fault, share))
+        for unit, fault, share in self.waters.due(now_us):
+            self._inject(now_us, Inject(unit, fault, share))
         if self._unit_us is not None and self._unit_us <= now_us:
             for id, due_us in list(self._units_us.items()):
                 if due_us is not None and due_us <= now_us:

@@ -74,6 +74,8 @@ class Waters:
 
     def due(self, now_us: int) -> list[tuple[str, Fault, float]]:
         """The faults that are to begin or end now: unit, fault, how much."""
+        if self.deadline is None or self.deadline > now_us:
+            return []
         out: list[tuple[str, Fault, float]] = []
         for name, played in self._played.items():
             while played is not None and played.next < len(played.storm.wrongs):
