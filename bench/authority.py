@@ -1,7 +1,7 @@
 """Who may order what, written a second time: the judge of the attack bench.
 
 It is written from the words of `docs/orders.md` and shares no code with `controller/trust.py`: its own strict JSON,
-`cryptography` in place of joserfc, and sets of persons tried one by one in place of counting. What it calls authorised
+joserfc in place of a bare Ed25519, and sets of persons tried one by one in place of counting. What it calls authorised
 is no attack, whoever made it, and is left out; everything else must be refused.
 """
 
@@ -13,8 +13,9 @@ from datetime import datetime
 from itertools import combinations
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
 
 MINUTE, DAY = 60.0, 24 * 3600.0
 DUTY = {"operator", "commander"}
@@ -70,7 +71,7 @@ def _canonical(text: str) -> bytes:
     return data
 
 
-def _signed(one: dict[str, str], payload: str, signers: Mapping[str, dict[str, Any]]) -> str:
+def _signed(one: Any, payload: str, signers: Mapping[str, dict[str, Any]]) -> str:
     """The key that made this signature; empty when none of the list did."""
     header = _strict(_canonical(one["protected"]), 512)
     if set(one) != {"protected", "signature"} or set(header) != {"alg", "kid"} or header["alg"] != "Ed25519":
@@ -78,10 +79,11 @@ def _signed(one: dict[str, str], payload: str, signers: Mapping[str, dict[str, A
     signer = signers.get(header["kid"])
     if signer is None:
         return ""
-    public = Ed25519PublicKey.from_public_bytes(_canonical(signer["key"]["x"]))
+    public = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": signer["key"]["x"]})
+    _canonical(one["signature"])
     try:
-        public.verify(_canonical(one["signature"]), f"{one['protected']}.{payload}".encode())
-    except InvalidSignature:
+        jws.deserialize_json({"payload": payload, "signatures": [one]}, public, algorithms=["Ed25519"])
+    except JoseError:
         return ""
     return str(header["kid"])
 

@@ -1,8 +1,9 @@
 """The envelope of what is signed: a JWS in General JSON (RFC 7515 §7.2.1) with Ed25519 (RFC 8037, RFC 9864).
 
 The exact bytes are signed, and nothing has to be made canonical. What is opened has exactly the members it must have,
-each in its one spelling; joserfc verifies the signatures. Orders and trust lists come in it.
-It refuses to know who may sign what: a key's name proves nothing, and who signed is counted elsewhere.
+each in its one spelling, and with no algorithm to choose what is left of a JWS is one Ed25519 verification. Orders and
+trust lists come in it. It refuses to know who may sign what: a key's name proves nothing, and who signed is counted
+elsewhere; and how a signature is made (`hub/keys.py`, with joserfc).
 """
 
 import base64
@@ -12,12 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any
 
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
-from joserfc.jws import JWSRegistry
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from controller import strictjson
 from firmware_bridge.errors import Malformed
@@ -29,14 +28,8 @@ X = r"^[A-Za-z0-9_-]{43}$"
 """A public key: base64url of its 32 octets."""
 HEADER_LIMIT = 512
 """Bytes of a protected header: an algorithm and a name."""
-PAYLOAD_LIMIT = 1024 * 1024
-"""joserfc's own limit is 128 kB, less than a large trust list; whoever opens an envelope gives a limit of their own."""
 KEYS_KEPT = 1024
 """Imported keys that are remembered: those of a whole trust list, and its roots."""
-
-
-_REGISTRY = JWSRegistry(algorithms=[ALGORITHM])
-_REGISTRY.max_payload_length = PAYLOAD_LIMIT
 
 
 class BadSignature(Exception):
@@ -51,19 +44,19 @@ class Envelope:
     digest: str
     """Of the payload's exact bytes: another digest is another content."""
     kids: tuple[str, ...]
-    members: jws.GeneralJSONSerialization
+    members: Mapping[str, Any]
 
     def verify(self, keys: Mapping[str, str]) -> None:
         """Every signature under a name of `keys` (name -> x) must be good, or BadSignature; others are not looked at.
         """
-        signatures = [s for s, kid in zip(self.members["signatures"], self.kids, strict=True) if kid in keys]
-        if not signatures:
-            return
-        try:
-            jws.deserialize_json({"payload": self.members["payload"], "signatures": signatures},
-                                 lambda member: _key(keys[member.headers()["kid"]]), registry=_REGISTRY)
-        except (JoseError, ValueError) as error:
-            raise BadSignature(str(error)) from None
+        for one, kid in zip(self.members["signatures"], self.kids, strict=True):
+            if kid not in keys:
+                continue
+            signed = f"{one['protected']}.{self.members['payload']}".encode("ascii")
+            try:
+                _key(keys[kid]).verify(unb64(one["signature"]) or b"", signed)
+            except (InvalidSignature, ValueError) as error:
+                raise BadSignature(f"{kid}: {error or 'not of this key'}") from None
 
 
 def opened(data: bytes, limit: int, signatures_limit: int) -> Envelope:
@@ -77,8 +70,7 @@ def opened(data: bytes, limit: int, signatures_limit: int) -> Envelope:
     if not isinstance(signatures, list) or not 1 <= len(signatures) <= signatures_limit:
         raise Malformed(f"there must be 1 to {signatures_limit} signatures")
     digest = hashlib.sha256(payload).hexdigest()[:32]
-    return Envelope(payload, digest, tuple(_kid(one) for one in signatures),
-                    cast(jws.GeneralJSONSerialization, members))
+    return Envelope(payload, digest, tuple(_kid(one) for one in signatures), members)
 
 
 def _kid(signature: object) -> str:
@@ -118,5 +110,6 @@ def unb64(text: object) -> bytes | None:
 
 
 @lru_cache(maxsize=KEYS_KEPT)
-def _key(x: str) -> OKPKey:
-    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": x})
+def _key(x: str) -> Ed25519PublicKey:
+    """ValueError where `x` is no public key."""
+    return Ed25519PublicKey.from_public_bytes(unb64(x) or b"")

@@ -1,7 +1,7 @@
 """Who may order what: the check of a signed order against the trust list and the role table.
 
 `peek` reads an order without believing it; `check` believes it; `still` asks the same of one that waits, when another
-list rules. The envelope's signatures are verified by joserfc. It does not count who made them: that is done here,
+list rules. The envelope verifies its signatures. It does not count who made them: that is done here,
 because counting signatures instead of persons is the mistake that TUF's clients made one after the other.
 
 It refuses to know what an order does, what sounds now, what time it is (the caller says), and how a list gets here.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from controller import broker
+from controller import certificate
 from firmware_bridge.errors import BadDocument, Problem
 from hub import acl, audit, config, flood, keys, listing, look, order, policy, resident, trust
 from hub.draft import COMMAND
@@ -89,8 +89,8 @@ def _file(args: argparse.Namespace) -> Path:
 
 def _check_broker_files(loaded: config.Config, identity: str | None) -> None:
     """The centre is nothing without its broker: what is wrong with certificates is told before anything starts."""
-    problems = broker.wrong_files(loaded.spec.mqtt, loaded.file.parent, str(loaded.file),
-                                  datetime.datetime.now(datetime.UTC), identity)
+    problems = certificate.wrong_files(loaded.spec.mqtt, loaded.file.parent, str(loaded.file),
+                                       datetime.datetime.now(datetime.UTC), identity)
     if problems:
         raise BadDocument(problems)
 

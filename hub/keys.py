@@ -7,7 +7,9 @@ one after the other on a file.
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
@@ -121,5 +123,5 @@ def _sign(payload: bytes, keys: list[dict[str, str]]) -> jws.GeneralJSONSerializ
         members, payload, lambda member: by_kid[str(member.headers()["kid"])], algorithms=[ALGORITHM])
 
 
-def _dump(envelope: jws.GeneralJSONSerialization) -> bytes:
+def _dump(envelope: Mapping[str, Any]) -> bytes:
     return json.dumps(envelope, separators=(",", ":")).encode()

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from controller import broker, daemon, tls, wire
+from controller import broker, certificate, daemon, tls, wire
 from controller.broker import MqttSection
 from controller.event import BrokerDown, BrokerUp, Publish
 from controller.mqtt import FromBroker, Mqtt
@@ -253,7 +253,7 @@ def test_old_tls_is_not_spoken_and_names_are_checked(authority: Authority) -> No
 def problems(authority: Authority, **more: object) -> list[str]:
     section = MqttSection.model_validate({**SECTION, **more})
     found = broker.contradictions(section, "gateway.toml")
-    found += broker.wrong_files(section, authority.folder, "gateway.toml", now(), "gw-1")
+    found += certificate.wrong_files(section, authority.folder, "gateway.toml", now(), "gw-1")
     return [str(p) for p in found]
 
 
@@ -452,5 +452,5 @@ def test_the_time_of_a_certificate_is_judged_by_the_clock_that_is_given(authorit
     authority.issue("gw-1")
     section = MqttSection.model_validate(SECTION)
     boot = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    found = broker.wrong_files(section, authority.folder, "gateway.toml", boot, "gw-1")
+    found = certificate.wrong_files(section, authority.folder, "gateway.toml", boot, "gw-1")
     assert ["set the clock, or wait" in str(p) for p in found] == [True]
