@@ -31,7 +31,7 @@ class Pump:
         self._submitted = self._left = 0
         self._waker = Waker(lambda: self._feed(Woken()))
         self._up = asyncio.Event()
-        self._done = asyncio.Event()
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
         self._link.open()
@@ -39,13 +39,13 @@ class Pump:
         await asyncio.sleep(LISTEN_S)
 
     async def run(self, reads: int) -> None:
-        """Until so many are answered. It may be run again."""
-        self._done.clear()
+        """Until so many are answered; AssertionError when one is not. It may be run again."""
+        self._done = asyncio.get_running_loop().create_future()
         self._left = reads
         self._submitted = min(self._ahead, reads)
         for n in range(self._submitted):
             self._feed(self._next(n))
-        await self._done.wait()
+        await self._done
 
     def close(self) -> None:
         self._link.close()
@@ -61,14 +61,20 @@ class Pump:
                 if isinstance(effect, Send):
                     self._link.send(effect.data, effect.at_us)
                 elif isinstance(effect, Finished):
-                    assert isinstance(effect.outcome, Reply), effect
+                    if not isinstance(effect.outcome, Reply):
+                        self._fail(effect)
+                        return
                     self._answered(effect.outcome)
                     self._left -= 1
                     if self._left >= self._ahead:
                         self._submitted += 1
                         work.append(self._next(self._submitted))
                     elif self._left == 0:
-                        self._done.set()
+                        self._done.set_result(None)
         self._waker.set(self._bus.deadline)
         if isinstance(event, LinkUp):
             self._up.set()
+
+    def _fail(self, effect: Finished) -> None:
+        if not self._done.done():
+            self._done.set_exception(AssertionError(f"a read that was not answered: {effect}"))
