@@ -24,6 +24,7 @@ LIMIT = 16
 """Activations that wait at once: a year's drills, and live ones beside them."""
 PREEMPT_US = 500 * MS
 """What sounds is ended this long before the first edge of what outranks it, so that the two are heard apart."""
+LOCKED = "isolated; sounds only if released by then"
 HOUR_US = 3600 * S
 ALLOWED_MIN = allowance.ALLOWED_US // (60 * S)
 STARTS_LIMIT = 600
@@ -86,6 +87,11 @@ class Agenda:
             sounding.place(now_us, clock, now_us)
         self.allowance.place(now_us, clock)
 
+    def locked(self) -> Iterator[Progress]:
+        """It is locked out from now on. Whether it is free is looked at when what waits would start."""
+        for sounding in self.armed.values():
+            yield from sounding.in_trouble(LOCKED)
+
     def stopped(self, stop: Stop) -> list[Sounding]:
         """Take out what a stop speaks of and what has not sounded yet."""
         out = [s for s in self.armed.values() if stop.order in (None, s.order.order)]
@@ -126,7 +132,7 @@ class Agenda:
         stage, refusal = Stage.REJECTED, ""
         if new.silent:
             refusal = "nothing in it sounds"
-        elif locked:
+        elif locked and not new.later(now_us + PREPARE_US):
             refusal = "isolated"
         elif not new.phases:
             stage, refusal = Stage.FAILED, new.past
@@ -139,7 +145,7 @@ class Agenda:
         if refusal:
             return [new.progress(stage, refusal)]
         self.armed[new.order.activation] = new
-        return []
+        return new.in_trouble(LOCKED) if locked else []
 
     def refusal(self, now_us: int, new: Sounding, locked: bool, fault: str) -> str:
         """Why `new`, whose instant has come, does not sound; empty: it does."""

@@ -329,6 +329,7 @@ class Siren:
             self._out += self._fault.end(now_us, "freed by who locked it out")
             self._try_clear(now_us)
         if self.isolator.locked:
+            self._out += [] if was else self._agenda.locked()
             self._out += self._quiet.give_up(Stage.FAILED, "isolated")
             if self._agenda.run is not None:
                 self._close(now_us, Stage.FAILED, "isolated")

@@ -98,6 +98,10 @@ class Sounding:
         """The first on-edge that is left; None while the start is not known."""
         return None if self.start_us is None or not self.phases else self.start_us + self.phases[0].on_us
 
+    def later(self, now_us: int) -> bool:
+        """Whether its first edge is still to come, or not known yet."""
+        return self.first_us is None or self.first_us > now_us
+
     @property
     def last_us(self) -> int:
         """The last off-edge."""

@@ -86,9 +86,8 @@ def liveness(history: History) -> Breaches:
     """LIVENESS: an authorised live order sounds a healthy site within two seconds of its arrival (or at its instant).
 
     Healthy is what drives this siren: output, unit, line and gateway, which has been up for eight seconds and knows
-    the time, with nobody at the horn from the arrival on (what arrives at a locked-out siren is refused at once, also
-    where its instant is later: docs/modes.md) and nothing else that was said of it. Broker, hub, disk and all other
-    devices may be in any trouble, several of them at once.
+    the time, with nobody at the horn when it is due (what is for later may come while somebody is) and nothing else
+    that was said of it. Broker, hub, disk and all other devices may be in any trouble, several of them at once.
     """
     for order in history.sounding_orders() if history.wired else ():
         for siren in order.sirens:
@@ -103,7 +102,7 @@ def liveness(history: History) -> Breaches:
             if (not history.alive(gateway, at - BOOT_US, due + LIVE_US)
                     or history.hurting(siren, at - LIVE_US, due + LIVE_US)
                     or not history.clock_steady(gateway, history.begins_us, due + LIVE_US)
-                    or any(low <= due + LIVE_US and at - KEY_US <= high for low, high, _ in history.locked(siren))
+                    or any(low <= due + LIVE_US and due - KEY_US <= high for low, high, _ in history.locked(siren))
                     or history.rivals(order, siren, at - 60 * S, due + LIVE_US)
                     or history.held(siren, 0, due + LIVE_US)):
                 continue

@@ -42,7 +42,7 @@ class City:
         sound = None
         if action is Action.SOUND and name is not None:
             sound = Sound(name=name, digest=CONFIGS[0].signals.digest(name), start_at=start)
-        life_s = 240 if start_in_s is None else start_in_s + 300
+        life_s = 240 if start_in_s is None else start_in_s + (30 if mode is Mode.LIVE else 300)
         body = OrderBody(
             v=1, id=f"{next(self._ids):032x}", deployment="demo", issuer="test", issued_at=wire.to_text(now),
             not_before=wire.to_text(now), expires_at=wire.to_text(now + round(life_s * S)), area=area, action=action,

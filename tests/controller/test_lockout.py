@@ -9,8 +9,22 @@ from typing import Any
 import pytest
 
 from controller import beside, config, wire
+from controller.agenda import LOCKED
 from controller.conduct import State as Conduct
-from controller.event import Append, AppendFailed, Ask, Clock, Durable, Lock, Notice, Publish, Record, Trust, Turned
+from controller.event import (
+    Append,
+    AppendFailed,
+    Ask,
+    Clock,
+    Durable,
+    Lock,
+    Notice,
+    Publish,
+    Record,
+    Stop,
+    Trust,
+    Turned,
+)
 from controller.journal import Journal
 from controller.lockout import BESIDE, PATIENCE_US, RETRY_US, TAGS_LIMIT, Lockout
 from controller.wire import Action, Event, Mode, Receipt, Stage
@@ -297,13 +311,41 @@ def test_what_was_armed_is_answered_at_its_time_and_not_before() -> None:
     f.live(start_us=T0 + 120 * S, id="o-2")
     f.siren_told(Lock("s-1", "tagged by Li Ming"))
     f.run(T0 + 50 * S)
-    assert f.stages() == []
+    assert f.stages() == f.stages("o-2") == ["trouble"]
+    assert f.told[-1].reason == LOCKED
     f.run(T0 + 70 * S)
     assert (f.end().stage, f.end().reason) == (Stage.FAILED, "isolated")
     assert f.writes == []
     f.siren_told(Lock("s-1", ""))
     f.run(T0 + 125 * S)
     assert f.out.on, "the next one sounds, once the tag is off"
+
+
+def test_what_comes_for_later_waits_for_its_instant_and_is_looked_at_then() -> None:
+    """It was refused at once, though the key was back long before."""
+    f = Field(isolated=True).run(T0)
+    f.clock()
+    f.live(start_us=T0 + 60 * S)
+    f.live(start_us=T0 + 300 * S, id="o-2")
+    f.live(start_us=T0 + 600 * S, id="o-3")
+    f.order(start_us=T0 + 900 * S, id="o-4")
+    assert [(p.stage, p.reason) for p in f.told] == [(Stage.TROUBLE, LOCKED)] * 4
+    assert f.shown[-1].state == Conduct.ARMED
+    f.siren_told(Stop("s-1", "Zhang Min", "stop", "o-3"))
+    assert f.end("o-3").stage is Stage.STOPPED
+    f.run(T0 + 100 * S)
+    assert (f.end().stage, f.end().reason) == (Stage.FAILED, "isolated")
+    f.isolated = False
+    f.run(T0 + 305 * S)
+    assert f.out.on
+    f.run(T0 + 500 * S)
+    f.isolated = True
+    f.run(T0 + 600 * S)
+    assert f.stages("o-4") == ["trouble"], "it is told once"
+    f.siren_told(Stop("s-1", "Zhang Min", "stop"))
+    assert f.end("o-4").stage is Stage.STOPPED
+    f.live(id="o-5")
+    assert (f.end("o-5").stage, f.end("o-5").reason) == (Stage.REJECTED, "isolated"), "what is for now is refused now"
 
 
 def test_the_key_and_the_tag_are_two_locks() -> None:
@@ -391,6 +433,25 @@ def test_no_order_and_no_restart_sounds_a_tagged_siren(city: City) -> None:
     live(city)
     city.world.run(3)
     assert sounds(city)
+
+
+def test_a_warning_for_later_sounds_if_the_tag_is_off_by_then(city: City) -> None:
+    ask(city, "tag")
+    one, two = (city.order(area="41/01/05", name="all-clear", mode=Mode.LIVE, start_in_s=start_s,
+                           signers=("operator-1", "commander")) for start_s in (30, 250))
+    city.world.run(2)
+    for order in (one, two):
+        said = [(r.stage, r.reason) for r in city.receipts() if (r.order, r.siren) == (order.body.id, "s-102")]
+        assert said == [(Stage.ACCEPTED, ""), (Stage.TROUBLE, LOCKED)]
+    city.world.run(40)
+    assert not sounds(city)
+    assert city.ends(one)["s-102"] == (Stage.FAILED, "isolated")
+    ask(city, "untag")
+    city.world.run(215)
+    assert sounds(city)
+    city.world.run(200)
+    assert city.ends(two)["s-102"][0] is Stage.FINISHED
+    assert city.breaches() == {}
 
 
 def test_a_tag_ends_a_warning_that_sounds_and_it_does_not_come_back_with_a_restart(city: City) -> None:

@@ -512,7 +512,7 @@ def test_what_was_armed_fails_at_its_start_while_locked_out() -> None:
     f.order(start_us=T0 + 60 * S)
     f.isolated = True
     f.run(T0 + 58 * S)
-    assert f.stages() == []
+    assert f.stages() == ["trouble"]
     f.run(T0 + 70 * S)
     assert (f.end().stage, f.end().reason) == (Stage.FAILED, "isolated")
     assert f.begins == []
