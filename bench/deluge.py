@@ -5,7 +5,7 @@ gateway runs (`controller/rule.py`), without lines between. Which water, which g
 a seed. The judge knows how deep the water truly was, and asks the rule nothing but what it did.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -191,13 +191,15 @@ class _Judge:
 
     def __init__(self, result: Result) -> None:
         self._result = result
-        self._recent: list[tuple[int, float]] = []
+        self._recent: deque[tuple[int, float]] = deque()
         self._starts = 0
         self._red_s: int | None = None
         self._due = False
 
     def look(self, second: int, cm: float, starts: int) -> None:
-        self._recent = [(s, c) for s, c in self._recent if s >= second - BEFORE_S] + [(second, cm)]
+        self._recent.append((second, cm))
+        while self._recent[0][0] < second - BEFORE_S:
+            self._recent.popleft()
         if starts:
             self._result.found["starts"] += starts
             highest = max(c for _, c in self._recent)

@@ -136,6 +136,9 @@ class Notice:
     urgent: bool = False
     samples: Mapping[str, Sequence[tuple[float, float]]] | None = None
     """What the gauges of a spot told in the last minutes: seconds ago, and value."""
+    part: str = ""
+    """Which of several things that may befall a subject at once: an alarm of a spot. Of unlike parts none is held for
+    another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ It refuses to know other gauges (`vote.py` asks several) and what is done about 
 """
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from statistics import median
+from typing import NamedTuple
 
 from controller.slope import Slope, Span
 from controller.spot import CM, GaugeSection
@@ -79,8 +79,7 @@ TABLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """What one gauge says now. The water stands between `low_cm` and `high_cm`; None: no bound on that side.
 
     A float knows one side only; a gauge at the end of its range as well. `rise_1_cm` and `rise_5_cm`: how much it rose

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from controller.alarm import CHATTER, Acknowledge, Alarm, Heard, Kind, Says, Shelve, Turn, Unshelve
+from controller.alarm import CHATTER, Acknowledge, Alarm, AlarmEvent, Heard, Kind, Says, Shelve, Turn, Unshelve
 from controller.event import Notice
 from controller.level import NO_MOTION, Gauge, Sight
 from controller.roadside import Fault
@@ -60,6 +60,8 @@ class Lookout:
         """What the sign and the beacon follow: the deepest colour in force, suspected or confirmed."""
         self.loud = Colour.DRY
         """What may sound: the deepest confirmed colour in force that nobody has shelved."""
+        self.deadline: int | None = None
+        """When the delay or the shelf of an alarm is over."""
         self.out: list[Notice | Changes] = []
         self.vote = Vote([], spot.quorum)
         """By what is measured now."""
@@ -81,10 +83,6 @@ class Lookout:
         self._doubts = {g: _Doubted(Fault("gauge-bad", f"{spot.id}.{g}")) for g in self.gauges}
         self._unknown = _Doubted(Fault("spot-unknown", spot.id))
         self._apart = _Doubted(Fault("gauges-disagree", spot.id))
-
-    @property
-    def deadline(self) -> int | None:
-        return earliest(*(a.deadline for a in self.alarms.values()))
 
     @property
     def unknown(self) -> str:
@@ -119,13 +117,15 @@ class Lookout:
     def hand(self, now_us: int, handed: Handed) -> None:
         for one in self.alarms.values():
             if handed.alarm in (None, one.id):
-                self._turned(now_us, one.handle(now_us, handed.what))
+                self._tell(now_us, one, handed.what)
 
     def wake(self, now_us: int) -> None:
         """The alarms whose delay or shelf is over."""
+        if self.deadline is None or self.deadline > now_us:
+            return
         for one in self.alarms.values():
             if one.deadline is not None and one.deadline <= now_us:
-                self._turned(now_us, one.handle(now_us, Woken()))
+                self._tell(now_us, one, Woken())
 
     def stands(self, colour: Colour) -> bool:
         """Whether enough gauges measure such a depth at this moment; a forecast is none."""
@@ -143,8 +143,8 @@ class Lookout:
         if self._poll.take(early(self.sights, self.depths, spot.rise_1_cm, spot.rise_5_cm)):
             # An alarm that hears the same again learns nothing by it; its delays are `wake`'s.
             for (_, suspected, confirmed), says in zip(self._watched, self._poll.says, strict=True):
-                self._turned(now_us, suspected.handle(now_us, Heard(says[0])))
-                self._turned(now_us, confirmed.handle(now_us, Heard(says[1])))
+                self._tell(now_us, suspected, Heard(says[0]))
+                self._tell(now_us, confirmed, Heard(says[1]))
         for sight in self.sights:
             self._doubt(now_us, self._doubts[sight.id], "" if sight.good else sight.why or "no level", DOUBT_US)
         self._doubt(now_us, self._unknown, "too few gauges can be believed" if self._poll.blind else "", DOUBT_US)
@@ -163,6 +163,13 @@ class Lookout:
         out += [f"rises {rise:.1f} cm a minute"] if rise is not None and rise >= 0.5 else []
         return out + ([f"red in {red} s"] if red is not None else [])
 
+    def _tell(self, now_us: int, alarm: Alarm, event: AlarmEvent) -> None:
+        turns = alarm.handle(now_us, event)
+        self.deadline = earliest(*(a.deadline for a in self.alarms.values()))
+        if turns:
+            self._weigh()
+            self._turned(now_us, turns)
+
     def _weigh(self) -> None:
         """An alarm turned: what stands now?"""
         self.local = self.loud = Colour.DRY
@@ -177,12 +184,11 @@ class Lookout:
             one.since_us = None
         elif one.since_us is None:
             one.since_us = now_us
-        if one.since_us is None or now_us - one.since_us >= after_us:
+        if one.fault.why if one.since_us is None else now_us - one.since_us >= after_us:
             self.out += one.fault.be(why)
 
     def _turned(self, now_us: int, turns: Iterable[Turn]) -> None:
         for turn in turns:
-            self._weigh()
             alarm, raised = self.alarms[turn.alarm], turn.kind is Kind.RAISED
             kind = "suspected" if turn.alarm.endswith(SUSPECTED) else "confirmed"
             flood = turn.kind in (Kind.RAISED, Kind.CLEARED, Kind.CLEARED_LATCHED)
@@ -190,8 +196,8 @@ class Lookout:
             detail += (self.words() if raised else []) + ([f"by {turn.by}"] if turn.by else [])
             self.out.append(Notice(SAID[turn.kind].format(kind), self._spot.id, "; ".join(detail),
                                    urgent=raised or turn.kind is Kind.SHELVED,
-                                   samples=self.samples(now_us) if raised else None))
+                                   samples=self.samples(now_us) if raised else None, part=turn.alarm))
             self.out.append(Changes())
             if raised and alarm.raises(now_us) == CHATTER:
                 self.out.append(Notice("alarm-chattering", self._spot.id, f"{turn.alarm} was raised"
-                                       f" {alarm.raises(now_us)} times in an hour", urgent=True))
+                                       f" {alarm.raises(now_us)} times in an hour", urgent=True, part=turn.alarm))

@@ -90,7 +90,7 @@ _FORMS: Mapping[str, tuple[type, tuple[_Form, ...]]] = {
     "broker-up": (BrokerUp, ()),
     "broker-down": (BrokerDown, (_TEXT,)),
     "confirmed": (Confirmed, (_NUMBER,)),
-    "notice": (Notice, (_TEXT, _TEXT, _TEXT, _FLAG, _maybe(_OBJECT))),
+    "notice": (Notice, (_TEXT, _TEXT, _TEXT, _FLAG, _maybe(_OBJECT), _TEXT)),
     "durable": (Durable, (_NUMBER, _maybe(_HEAD))),
     "append-failed": (AppendFailed, (_NUMBER, _TEXT)),
     "head": (Head, (_NUMBER, _OCTETS)),

@@ -32,7 +32,7 @@ class _Held:
 
 class Notices:
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str, str], _Held] = OrderedDict()
         self._room = float(BUCKET)
         self._filled_us = 0
         self._muted = 0
@@ -44,7 +44,8 @@ class Notices:
 
     def take(self, now_us: int, notice: Notice) -> Notice | None:
         """The notice, if it is to be told now."""
-        held = self._held.get((notice.what, notice.subject))
+        key = notice.what, notice.subject, notice.part
+        held = self._held.get(key)
         if held is not None:
             held.newest, held.count = notice, held.count + 1
             return None
@@ -52,7 +53,7 @@ class Notices:
             self._muted += 1
             return None
         if len(self._held) < HOLD_LIMIT:
-            self._held[notice.what, notice.subject] = _Held(now_us, now_us + HOLD_US)
+            self._held[key] = _Held(now_us, now_us + HOLD_US)
         return notice
 
     def due(self, now_us: int) -> list[Notice]:

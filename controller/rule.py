@@ -81,6 +81,8 @@ class Rule:
         self.beacon = Beacon(spot.id, spot.beacon, of(spot.beacon.drive), tokens) if spot.beacon else None
         self.boom = Boom(spot.id, spot.boom, of(spot.boom.drive), tokens) if spot.boom else None
         self.voice = Voice(spot.id, spot.voice, tokens) if spot.voice else None
+        self._beside = [part for part in (self.sign, self.beacon, self.boom, self.voice) if part]
+        """All that stands beside the road."""
         self._gateway, self._boot, self._offset_h = gateway, boot, utc_offset_h
         self._scale = scale
         self._grant = Grant()
@@ -95,8 +97,7 @@ class Rule:
 
     @property
     def deadline(self) -> int:
-        parts = (self.sign, self.beacon, self.boom, self.voice, self.lookout)
-        first = earliest(self._tick_us, *(p.deadline for p in parts if p))
+        first = earliest(self._tick_us, self.lookout.deadline, *(part.deadline for part in self._beside))
         assert first is not None
         return first
 
@@ -133,8 +134,8 @@ class Rule:
             case Presence() | Edged() | Ended() | Woken():
                 pass
         told = event if isinstance(event, Presence | Edged | Ended) else Woken()
-        for machine in (self.sign, self.beacon, self.boom, self.voice):
-            self._out += machine.handle(now_us, told) if machine else []
+        for machine in self._beside:
+            self._out += machine.handle(now_us, told)
         self.lookout.wake(now_us)
         if self._tick_us <= now_us:
             self._tick_us = now_us + TICK_US
@@ -247,8 +248,7 @@ class Rule:
             points["boom_closed"] = self.boom.closed
         if self.voice is not None:
             points["voice"] = self.voice.state.value
-        faults = [p.fault.why for p in (self.sign, self.beacon, self.boom, self.voice) if p is not None]
-        why = "; ".join(w for w in (look.unknown, look.apart, *faults) if w)
+        why = "; ".join(w for w in (look.unknown, look.apart, *(part.fault.why for part in self._beside)) if w)
         # Dry is a claim, and made only of a road that is seen.
         state = "UNKNOWN" if look.unknown and local is Colour.DRY else local.name
         changed = Changed(self.id, state, why, points=points, bad={s.id: s.why for s in look.sights if not s.good})

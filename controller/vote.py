@@ -7,7 +7,6 @@ It refuses to know how long something must be so (`alarm.py`) and what is done a
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from controller.alarm import Says
 from controller.level import Sight
@@ -39,7 +38,7 @@ def early(sights: Sequence[Sight], depths: Mapping[Colour, float], rise_1_cm: fl
         fast = last >= rise_1_cm or (last >= RATE_CM and (one.rise_5_cm or 0.0) >= rise_5_cm)
         if fast and one.good and one.low_cm is not None and one.low_cm >= WET_CM:
             deeper = min((cm for cm in depths.values() if cm > one.low_cm), default=one.low_cm)
-            one = replace(one, low_cm=deeper, high_cm=None if one.high_cm is None else max(one.high_cm, deeper))
+            one = one._replace(low_cm=deeper, high_cm=None if one.high_cm is None else max(one.high_cm, deeper))
         out.append(one)
     return out
 

@@ -412,6 +412,15 @@ def test_a_chattering_notice_is_held_and_its_newest_is_not_lost() -> None:
     assert told == [("meter-1", "poll 0"), ("meter-2", ""), ("meter-1", "poll 29; 29 in 20 s")]
 
 
+def test_of_unlike_alarms_of_one_spot_each_is_told_when_it_turns() -> None:
+    gw = Gateway()
+    gw.do(BrokerUp())
+    for colour in ("orange", "red", "red"):
+        gw.do(Notice("flood-confirmed", "nongye", colour, urgent=True, part=colour))
+        gw.now_us += 2 * S
+    assert [m.detail for m in gw.lines() if isinstance(m, Event)] == ["orange", "red"]
+
+
 def test_a_flood_of_notices_is_bounded_and_says_so() -> None:
     gw = Gateway()
     gw.do(BrokerUp())
