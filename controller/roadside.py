@@ -80,9 +80,12 @@ class Kept:
             self._since_us = now_us if self._since_us is None else self._since_us
 
     def lost(self, now_us: int, why: str) -> None:
-        """What was confirmed turned out not to hold: do it again."""
-        if self._wanted is not None and self._since_us is None:
-            self._since_us, self._due_us = now_us, now_us
+        """What was confirmed turned out not to hold: do it again. What was not yet is told when it is overdue, and not
+        when a line is not open yet at the start."""
+        if self._since_us is not None or self._wanted is None:
+            self._failed = why
+            return
+        self._since_us, self._due_us = now_us, now_us
         self.why = self.why or why
 
     def handle(self, now_us: int, event: Event) -> list[Begin]:

@@ -52,7 +52,7 @@ class GaugeSection(Document):
     mount_cm: Annotated[float, Field(gt=0, le=3000)] | None = None
     """The point is the distance down to the water, from so high over the road's lowest place."""
     zero_cm: Annotated[float, Field(ge=-3000, le=3000)] = 0.0
-    """What it shows when the water just reaches the road's lowest place: `sirenctl wetcheck` measures it."""
+    """What it shows when the water just reaches the road's lowest place: `sirenctl flood wetcheck` measures it."""
     wet_cm: Annotated[float, Field(gt=0, le=500)] | None = None
     """A float closes at this depth."""
     weight: Annotated[float, Field(gt=0, le=10)] | None = None

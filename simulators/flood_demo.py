@@ -162,9 +162,12 @@ def _beside(shown: State | None) -> list[str]:
 
 
 def _news(city: City, began_us: int) -> list[str]:
-    """The gateway's own events of the spot and its siren, since the storm began."""
-    out = []
+    """The gateway's own events of the spot and its siren, since the storm began. What is said again is no news."""
+    out, said = [], set()
     for at_us, topic, payload in list(city.messages):
+        if payload in said:
+            continue
+        said.add(payload)
         if at_us < began_us:
             continue
         if topic.endswith("/event"):
@@ -202,11 +205,11 @@ def _judged(city: City, say: Callable[[str], None], seen: list[Seen], began_us: 
     out.mkdir(parents=True, exist_ok=True)
     hub = [sys.executable, "-m", "hub", "flood", "events", "--last", "4", *city.hub_arguments]
     time.sleep(6)  # the hub writes its book each five seconds
-    for command in ([sys.executable, "-m", "controller.ctl", "flood-export", SPOT, "--journal",
+    for command in ([sys.executable, "-m", "controller.ctl", "flood", "export", SPOT, "--journal",
                      str(city.demo / "run/gw-nongye.db"), "-o", str(stem)], hub):
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
         say("\n$ " + " ".join(command[2:6]) + " ...\n" + (done.stdout or done.stderr).rstrip())
-        kept[command[3]] = done.returncode == 0
+        kept[" ".join(command[2:5])] = done.returncode == 0
     return {"kept": all(kept.values()), "judged": kept, "warned_s": warned, "red_s": red, "siren_s": on[:1],
             "sounds": len(on), "events": sorted(sirens),
             "sheet": hashlib.sha256(stem.with_name("demo-flood.svg").read_bytes()).hexdigest()[:16]

@@ -10,13 +10,16 @@ import sys
 from typing import Any
 
 from controller.ctl import (
-    ack,
     activate,
     blackbox,
     bus,
     door,
     flood,
+    flood_ack,
     flood_export,
+    flood_shelve,
+    flood_unshelve,
+    flood_wetcheck,
     growl,
     leave_safe_min,
     order,
@@ -26,27 +29,24 @@ from controller.ctl import (
     read,
     record,
     replay,
-    shelve,
     status,
     stop,
     tag,
     trust,
-    unshelve,
     untag,
     watch,
-    wetcheck,
 )
 from firmware_bridge.errors import BadDocument
 
 COMMANDS = {
     "status": status, "read": read, "bus": bus, "watch": watch, "activate": activate, "growl": growl, "stop": stop,
     "quiet-test": quiet_test, "order": order, "tag": tag, "untag": untag, "trust": trust,
-    "leave-safe-min": leave_safe_min, "flood": flood, "ack": ack, "shelve": shelve, "unshelve": unshelve,
-    "wetcheck": wetcheck, "policy": policy,
+    "leave-safe-min": leave_safe_min, "flood": flood, "flood ack": flood_ack, "flood shelve": flood_shelve,
+    "flood unshelve": flood_unshelve, "flood wetcheck": flood_wetcheck, "policy": policy,
 }
-"""Each asks the gateway one question and shows its answers."""
+"""Each asks the gateway one question and shows its answers. A name of two words stands under the first."""
 TOOLS = {"probe": probe, "record": record, "blackbox": blackbox, "replay": replay,
-         "flood-export": flood_export}
+         "flood export": flood_export}
 """For adding a device, and for looking into what happened: these do more than ask."""
 
 
@@ -55,12 +55,18 @@ def commands_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--socket", help="网关本地接口 / the gateway's local door (default: $SIREN_SOCKET, or found)")
     parser.add_argument("--json", action="store_true", help="原样 JSON / answers as they are, one JSON object a line")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers: dict[str, argparse.ArgumentParser] = {}
+    under = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
     for name, module in (COMMANDS | TOOLS).items():
+        group, _, word = name.rpartition(" ")
+        if group not in under:
+            under[group] = parsers[group].add_subparsers(metavar="ACT")
         manual = module.__doc__ or ""
-        sub = commands.add_parser(name, help=manual.split("\n", 1)[0], description=manual,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = under[group].add_parser(word, help=manual.split("\n", 1)[0], description=manual,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
         module.arguments(sub)
+        sub.set_defaults(command=name)
+        parsers[name] = sub
     return parser
 
 

@@ -1,4 +1,4 @@
-"""积水点状态 / the low-lying roads: depth, colour, gauges, alarms, what stands beside the road, and the policy.
+"""积水点 / the low-lying roads. Without more words: depth, colour, gauges, alarms, what stands beside the road, policy.
 
 Also the digest of each spot, which a policy names: it changes with the depths, gauges and votes of gateway.toml.
 """
@@ -10,7 +10,7 @@ COLOURS = {"DRY": "无积水", "BLUE": "蓝", "YELLOW": "黄", "ORANGE": "橙", 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spot", nargs="?", help="只看一处 / only this one")
+    pass
 
 
 def question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:

@@ -70,7 +70,7 @@ def test_the_command_writes_both_from_a_journal_that_is_open(tmp_path: Path,
         while not done:
             pass
         with pytest.raises(SystemExit) as ended:
-            main(["flood-export", "nongye", "--journal", str(tmp_path / "gw.db"), "--since", "2026-09-18T09:00",
+            main(["flood", "export", "nongye", "--journal", str(tmp_path / "gw.db"), "--since", "2026-09-18T09:00",
                   "--until", "2100-01-01T00:00", "-o", str(tmp_path / "sheet")])
     finally:
         journal.close()
@@ -90,6 +90,6 @@ def test_what_cannot_be_is_told(words: list[str], code: int, told: str, tmp_path
     if "--since" in words:
         words = [*words, "--journal", str(tmp_path / "x.db")]
     with pytest.raises(SystemExit) as ended:
-        main(["flood-export", *words])
+        main(["flood", "export", *words])
     assert ended.value.code == code
     assert told in capsys.readouterr().err

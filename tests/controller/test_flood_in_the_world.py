@@ -11,8 +11,7 @@ import pytest
 
 from controller import config, origin, shelf, snapshot, wire
 from controller.config import Config
-from controller.ctl import ack as ctl_ack
-from controller.ctl import flood, status, wetcheck
+from controller.ctl import flood, flood_ack, flood_wetcheck, status
 from controller.event import Ask, Publish
 from controller.floods import ground
 from controller.origin import Origin
@@ -300,7 +299,7 @@ def test_people_look_acknowledge_shelve_and_check(underpass: Underpass, capsys: 
     assert "mount_cm" in underpass.ask("wetcheck", spot="spot-1", gauge="sonar", depth_cm=30)["set"]
     assert "doubt" in underpass.ask("wetcheck", spot="spot-1", gauge="pressure", depth_cm=3)
     assert "error" in underpass.ask("wetcheck", spot="spot-1", gauge="nose")
-    for told, module in ((look, flood), (ack, ctl_ack), (wet, wetcheck), (underpass.ask("status"), status)):
+    for told, module in ((look, flood), (ack, flood_ack), (wet, flood_wetcheck), (underpass.ask("status"), status)):
         module.show(told)
         assert not module.failed(told)
     shown = capsys.readouterr().out

@@ -117,6 +117,21 @@ def test_a_sign_that_was_without_power_is_told_again():
     assert run.part.shown == "禁止通行"
 
 
+def test_a_line_that_is_not_open_yet_at_the_start_is_no_fault_until_it_is_overdue():
+    run = sign()
+    run.works = False
+    run.take(run.part.show(run.now_us, "前方隧桥"))
+    run.take(run.part.handle(run.now_us, Presence("sign-1", False, "link down")))
+    run.works = True
+    run.take(run.part.handle(run.now_us + S, Presence("sign-1", True)))
+    assert (run.part.shown, run.notices) == ("前方隧桥", [])
+    late = sign()
+    late.works = False
+    late.take(late.part.show(late.now_us, "前方隧桥"))
+    late.take(late.part.handle(late.now_us, Presence("sign-1", False, "link down"))).wait(FAULT_US / S + 1)
+    assert late.notices == [("sign-unconfirmed", "no answer")]
+
+
 def test_a_card_that_says_its_screen_is_off_shows_nothing():
     run = sign()
     run.take(run.part.show(run.now_us, "禁止通行"))

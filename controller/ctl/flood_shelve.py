@@ -1,12 +1,12 @@
 """搁置积水告警 / take an alarm of a low-lying road out of service for some minutes: nothing sounds because of it.
 
-Sign and beacon still follow the water. At most 480 minutes; a restart, or `sirenctl unshelve`, puts it back.
+Sign and beacon still follow the water. At most 480 minutes; a restart, or `sirenctl flood unshelve`, puts it back.
 """
 
 import argparse
 from typing import Any
 
-from controller.ctl.ack import failed, show
+from controller.ctl.flood_ack import failed, show
 
 __all__ = ["arguments", "failed", "question", "show"]
 

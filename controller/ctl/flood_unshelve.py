@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from controller.ctl.ack import failed, show
+from controller.ctl.flood_ack import failed, show
 
 __all__ = ["arguments", "failed", "question", "show"]
 
