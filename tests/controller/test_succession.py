@@ -117,6 +117,11 @@ def test_after_a_restart_nothing_but_a_newer_file_changes_anything(file: File) -
     assert what == "trust-refused"
 
 
+def test_a_file_that_is_gone_is_told_at_once() -> None:
+    (notice,) = [e for e in settled(7).again(GONE).said if isinstance(e, Notice)]
+    assert (notice.what, notice.subject, notice.urgent) == ("trust-refused", "file", True)
+
+
 def test_the_same_file_is_no_news() -> None:
     house = settled(7).again(listed(7))
     assert (house.rules, house.said) == (7, [])
@@ -161,7 +166,8 @@ def test_a_record_that_is_damaged_is_told_of_and_passed_over(body: dict[str, Any
     house.disk.append(Record("trust", body))
     back = house.again(listed(1))
     assert back.rules == 7
-    assert ("trust-record-lost", "9") in notices(back.said)
+    (lost,) = [n for n in back.said if isinstance(n, Notice) and n.what == "trust-record-lost"]
+    assert (lost.subject, lost.urgent) == ("9", True)
 
 
 def test_records_of_other_kinds_versions_and_installations_are_no_lists() -> None:
@@ -310,6 +316,22 @@ def test_a_disk_that_refuses_is_told_of_once_and_tried_again() -> None:
     assert [a["trust"] for a in answers(out)] == ["accepted"]
 
 
+def test_how_long_a_disk_is_waited_for_and_when_it_is_tried_again() -> None:
+    house = settled(7)
+    (append,) = house.comes(signed(plain(8)))
+    assert house.machine.deadline == house.now + 5 * S
+    house.do(AppendFailed(append.token, "disk full"), after_s=1)
+    assert house.machine.deadline == house.now + 10 * S
+
+
+def test_who_brought_a_list_is_told_once_that_it_rules() -> None:
+    house = settled(7)
+    house.brought(signed(plain(8)))
+    assert [a["trust"] for a in answers(house.disk_answers())] == ["accepted"]
+    house.comes(signed(plain(9)))
+    assert answers(house.disk_answers()) == []
+
+
 def test_a_newer_list_while_the_disk_refuses_is_given_to_it_at_once() -> None:
     house = settled(7)
     (append,) = house.comes(signed(plain(8)))
@@ -348,6 +370,19 @@ def test_a_flood_at_one_door_is_bounded_and_leaves_the_other_open() -> None:
     assert [a["trust"] for a in answers(house.brought(listed(7).text.encode()))] == ["known"]
     house.do(Woken(), after_s=2)
     assert notices(house.comes(b"rubbish")) == [("trust-refused", ListReason.MALFORMED)]
+
+
+def test_eight_lists_at_once_and_one_a_second_thereafter() -> None:
+    house = settled(7)
+
+    def looked_at(lists: int) -> int:
+        return sum(notices(house.comes(b"rubbish")) != [("trust-refused", ListReason.BUSY)] for _ in range(lists))
+
+    assert looked_at(20) == 8
+    house.now += S
+    assert looked_at(5) == 1
+    house.now += 100 * S
+    assert looked_at(20) == 8
 
 
 def test_a_question_without_a_text_is_refused() -> None:
