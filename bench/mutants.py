@@ -57,7 +57,8 @@ TESTS = {
 
 
 def _files(module: str) -> list[str]:
-    return [str(file) for name in TESTS[module].split() for file in (ROOT / "tests").glob(f"*/test_{name}.py")]
+    return [str(file) for name in TESTS[module].split() for room in ("controller", "attacks")
+            for file in (ROOT / "tests" / room).glob(f"test_{name}.py")]
 
 
 class _InPlace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
