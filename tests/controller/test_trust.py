@@ -1,6 +1,7 @@
 """Orders that must not be believed, by name, and by the thousand."""
 
 import base64
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -76,12 +77,12 @@ def reason_of(data: bytes, list_: TrustList = TRUST) -> Reason:
 def envelope(*members: tuple[dict[str, Any], dict[str, str]], payload: bytes | None = None) -> dict[str, Any]:
     """A JWS as an attacker may make it: any headers, any number of times."""
     text = b64(body().encode() if payload is None else payload)
-    out = []
-    for header, key in members:
-        protected = b64(json.dumps(header).encode())
-        secret = OKPKey.import_key({n: key[n] for n in ("kty", "crv", "x", "d")}).private_key
-        out.append({"protected": protected, "signature": b64(secret.sign(f"{protected}.{text}".encode()))})
-    return {"payload": text, "signatures": out}
+    return {"payload": text, "signatures": [signature(b64(dump(header)), text, key) for header, key in members]}
+
+
+def signature(protected: str, payload: str, key: dict[str, str]) -> dict[str, str]:
+    secret = OKPKey.import_key({n: key[n] for n in ("kty", "crv", "x", "d")}).private_key
+    return {"protected": protected, "signature": b64(secret.sign(f"{protected}.{payload}".encode()))}
 
 
 def b64(data: bytes) -> str:
@@ -268,6 +269,20 @@ def test_sizes_and_counts() -> None:
     assert reason_of(dump(envelope())) is Reason.MALFORMED
     nested = b'{"payload":' + b"[" * 5000 + b"]" * 5000 + b',"signatures":[]}'
     assert reason_of(nested) is Reason.MALFORMED
+
+
+def test_as_much_as_there_may_be_is_believed() -> None:
+    four = envelope(*[(head(k), k) for k in (LI, WANG, ZHANG, LI_SECOND)])
+    assert trust.verify(dump(four), TRUST, AT_US).persons == {"li", "wang", "zhang"}
+    for size, reason in ((512, Reason.TOO_FEW_PERSONS), (513, Reason.MALFORMED)):
+        payload = b64(body().encode())
+        one = signature(b64(dump(head(LI)).ljust(size)), payload, LI)
+        assert reason_of(dump({"payload": payload, "signatures": [one]})) is reason
+
+
+def test_the_digest_of_an_order_is_one_that_journals_hold() -> None:
+    """Another spelling of it would make every known order another one."""
+    assert trust.peek(dump(envelope((head(LI), LI)))).digest == hashlib.sha256(body().encode()).hexdigest()[:32]
 
 
 @pytest.mark.parametrize("change", ["padding", "alphabet", "unused bits", "short"])
