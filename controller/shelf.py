@@ -1,9 +1,9 @@
 """A signed wish to put an alarm of a spot on the shelf until an instant, or to take it back from there.
 
-What is shelved still moves the sign and the light; nothing sounds because of it. From afar that takes what a live
-order takes: two persons with two keys, one of them a commander, in the same envelope. It is for one gateway and one
-alarm, is taken for ten minutes after it was signed, and names the instant of its end: one that comes again does nothing
-again. The shelf's own limit (`alarm.py`) holds over it.
+What is shelved still moves the sign and the light; nothing sounds because of it. Who may do that from afar, and for how
+long, is `trust.SHELF_TABLE`: one hydrologist for an hour, or two persons, one of them a commander, for a shift. It is
+for one gateway and one alarm, is taken for ten minutes after it was signed, and names the instant of its end: one that
+comes again does nothing again. The shelf's own limit (`alarm.py`) holds over it.
 It refuses to know alarms, and the hub.
 """
 
@@ -77,8 +77,10 @@ def admit(data: bytes, listed: TrustList, gateway: str, area: str, wall_us: int 
         opened.verify({kid: listed.keys[kid].key.x for kid in opened.kids})
     except BadSignature as error:
         raise Refused(f"签名无效 / bad-signature: {error}") from None
-    # Whoever may sound sirens live here may keep them silent for a while: as many persons, of the same roles.
-    if lacking := trust.still(opened.kids, area, Action.SOUND, Mode.LIVE, listed, wall_us):
-        raise Refused(f"须两人签署，其一为指挥员 / {lacking}: two persons sign, one of them a commander")
+    needs = [need for minutes, need in trust.SHELF_TABLE if until_us - issued_us <= minutes * 60 * S]
+    # Their keys reach what they silence: to sound live, here.
+    if lacking := trust.still(opened.kids, area, Action.SOUND, Mode.LIVE, listed, wall_us, needs):
+        raise Refused(f"一小时以内须水文人员一人，更长须两人且其一为指挥员 / {lacking}: up to an hour one hydrologist"
+                      " signs, else two persons, one of them a commander")
     persons = ", ".join(sorted({listed.keys[kid].person for kid in opened.kids}))
     return wish, persons, max(0, until_us - wall_us)

@@ -39,7 +39,8 @@ class Role(StrEnum):
     COMMANDER = "commander"
     TESTER = "tester"
     HYDROLOGIST = "hydrologist"
-    """Signs, with a commander, the policy by which sirens may sound for a flood of themselves."""
+    """Signs, with a commander, the policy by which sirens may sound for a flood of themselves; may hush an alarm of a
+    flood for an hour."""
 
 
 class PublicKey(Document):

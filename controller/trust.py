@@ -118,6 +118,13 @@ ROLE_TABLE: Mapping[tuple[Action, Mode], tuple[Need, ...]] = {
 }
 """Who may order what: any one of the needs is enough."""
 
+SHELF_TABLE: tuple[tuple[int, Need], ...] = (
+    (60, Need(1, frozenset({Role.HYDROLOGIST}))),
+    (480, Need(2, _DUTY | {Role.HYDROLOGIST}, commanders=1)),
+)
+"""Who may keep an alarm of a flood silent from afar, and for how many minutes at most. One person stops a siren that a
+flood rule started, so one who knows gauges may hush its alarm for an hour. A shift takes two, as a live order does."""
+
 _HEIGHT = {Mode.SILENT: 0, Mode.DRILL: 1, Mode.LIVE: 2}
 
 
@@ -172,8 +179,9 @@ class Signed:
         return permits((s for _, s in self.signers), self.body.area, action, mode)
 
 
-def permits(signers: Iterable[Signer], area: str, action: Action, mode: Mode) -> Reason | None:
-    """None when the role table lets these persons do this in an area; else why not."""
+def permits(signers: Iterable[Signer], area: str, action: Action, mode: Mode,
+            needs: Iterable[Need] | None = None) -> Reason | None:
+    """None when the role table, or else `needs`, lets these persons do this in an area; else why not."""
     counted: list[Signer] = []
     lacking: list[Reason] = []
     for signer in signers:
@@ -185,7 +193,7 @@ def permits(signers: Iterable[Signer], area: str, action: Action, mode: Mode) ->
             lacking.append(Reason.WRONG_MODE)
         else:
             counted.append(signer)
-    for need in ROLE_TABLE[action, mode]:
+    for need in ROLE_TABLE[action, mode] if needs is None else needs:
         fit = [s for s in counted if s.roles & need.roles]
         if len(fit) >= need.persons and sum(Role.COMMANDER in s.roles for s in fit) >= need.commanders:
             return None
@@ -236,14 +244,14 @@ def check(order: Unverified, trust: TrustList, wall_us: int | None) -> Signed:
     return signed
 
 
-def still(kids: Iterable[str], area: str, action: Action, mode: Mode, trust: TrustList,
-          accepted_us: int) -> Reason | None:
+def still(kids: Iterable[str], area: str, action: Action, mode: Mode, trust: TrustList, accepted_us: int,
+          needs: Iterable[Need] | None = None) -> Reason | None:
     """Whether an order that these keys signed, and that was accepted then, would be believed under this list too.
 
     A key's dates speak of the day its signature was accepted: one that ended later made it while it was good.
     """
     try:
-        return permits((s for _, s in _named(kids, trust, accepted_us, None)), area, action, mode)
+        return permits((s for _, s in _named(kids, trust, accepted_us, None)), area, action, mode, needs)
     except Rejected as rejected:
         return rejected.reason
 

@@ -1,8 +1,9 @@
 """`siren-hub flood`: roads under water. How they stand, what happened and why, and a person's hand on an alarm.
 
 `list` looks; `events` tells from the hub's book, with what each gauge showed in the minutes before. `ack` says that
-somebody knows. `inhibit` keeps an alarm's voice and sirens silent until an instant: two persons sign it, as a live
-order. Exit 0: done, and the gateway said so. 1: it did not say so. 2: it was not asked.
+somebody knows. `inhibit` keeps an alarm's voice and sirens silent until an instant: one hydrologist signs it for an
+hour at most, or two persons, one of them a commander, for a shift. Exit 0: done, and the gateway said so. 1: it did not
+say so. 2: it was not asked.
 """
 
 import argparse
@@ -59,7 +60,8 @@ def add_parsers(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", co
     inhibit.add_argument("--reason", required=True, metavar="TEXT",
                          help="理由，签入并记入日志 / signed, and in the journal")
     inhibit.add_argument("--key", action="append", default=[], metavar="FILE",
-                         help="签名密钥，两人 / key file; two persons sign (repeat)")
+                         help="签名密钥；60 分钟内水文人员一人，更长两人且其一指挥员 / key file: a hydrologist's, up"
+                              " to 60 minutes; or two persons', one of them a commander's (repeat)")
     for parser in (ack, inhibit):
         parser.add_argument("spot", metavar="SPOT", help="积水点，或 网关/积水点 / the spot, or GATEWAY/SPOT")
         parser.add_argument("--alarm", required=parser is inhibit, metavar="ALARM",

@@ -1,4 +1,4 @@
-"""An alarm put on the shelf from afar: what two persons signed, for this gateway, for a while."""
+"""An alarm put on the shelf from afar: what a hydrologist, or two persons, signed for this gateway, for a while."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from controller import admission, wire
 from controller.shelf import FRESH_US, LONGEST_US, Refused, Shelving, admit
+from controller.signers import Signer, TrustList
 from firmware_bridge.machine import S
 from hub import keys
 
@@ -36,6 +37,40 @@ def test_two_persons_one_of_them_a_commander_shelve_until_an_instant() -> None:
     assert again[2] == 3100 * S, "what comes again ends no later"
     back = judged(keys.sign(wish(until=wire.to_text(WALL)), [FIRST, COMMANDER]))
     assert back[2] == 0
+
+
+CHEN = keys.new_key("Chen Lu")
+
+
+def with_hydrologist(**other: object) -> TrustList:
+    entry = {"person": "Chen Lu", "key": keys.public(CHEN), "roles": ["hydrologist"], "areas": ["41"],
+             "actions": ["sound"], "mode": "live", "not_before": "2025-01-01T00:00:00.000Z",
+             "not_after": "2099-12-31T23:59:59.000Z"}
+    return LISTED.model_copy(update={"keys": LISTED.keys | {CHEN["kid"]: Signer.model_validate(entry | other)}})
+
+
+def hushed(minutes: float, *signers: dict[str, str], **other: object) -> int:
+    until = wire.to_text(WALL + round(minutes * 60) * S)
+    return admit(keys.sign(wish(until=until), list(signers)), with_hydrologist(**other), "gw-jinshui", AREA, WALL)[2]
+
+
+def test_one_hydrologist_shelves_for_an_hour_at_most() -> None:
+    assert hushed(60, CHEN) == 3600 * S
+    assert hushed(0, CHEN) == 0
+    for minutes, signers in ((61, [CHEN]), (61, [CHEN, FIRST]), (480, [CHEN, CHEN])):
+        with pytest.raises(Refused, match="too-few-persons"):
+            hushed(minutes, *signers)
+    assert hushed(480, CHEN, COMMANDER) == 8 * 3600 * S, "a commander's second person may be the hydrologist"
+
+
+@pytest.mark.parametrize(("other", "told"), [
+    ({"areas": ["41/02"]}, "wrong-area"), ({"mode": "drill"}, "wrong-mode"), ({"actions": ["stop"]}, "wrong-action"),
+    ({"not_after": "2025-02-01T00:00:00.000Z"}, "key-not-valid"), ({"roles": ["tester"]}, "too-few-persons"),
+    ({"roles": ["operator"]}, "too-few-persons"),
+])
+def test_a_hydrologist_whose_key_does_not_reach_shelves_nothing(other: dict[str, object], told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        hushed(10, CHEN, **other)
 
 
 @pytest.mark.parametrize(("signers", "told"), [

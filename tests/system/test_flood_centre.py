@@ -62,18 +62,23 @@ def test_somebody_knows_and_the_gateway_says_so(city: City) -> None:
     assert "no such spot" in err
 
 
-def test_an_alarm_is_kept_silent_by_two_persons_and_not_by_one(city: City) -> None:
-    def inhibit(minutes: str, *roles: str) -> tuple[int, str, str]:
-        return flood(city, "inhibit", SPOT, "--alarm", "orange", "--minutes", minutes, "--reason", "检修",
+def test_an_alarm_is_kept_silent_by_a_hydrologist_for_an_hour_and_by_two_persons_for_a_shift(city: City) -> None:
+    def inhibit(minutes: str, *roles: str, alarm: str = "orange") -> tuple[int, str, str]:
+        return flood(city, "inhibit", SPOT, "--alarm", alarm, "--minutes", minutes, "--reason", "检修",
                      *(part for role in roles for part in ("--key", str(city.demo / f"{role}.jwk"))))
 
     code, out, _ = inhibit("5", "operator")
     assert code == 1
-    assert "two persons sign" in out
-    code, out, err = inhibit("5", "operator", "commander")
+    assert "one hydrologist signs" in out
+    code, out, err = inhibit("5", "hydrologist")
+    assert (code, err) == (0, "")
+    assert "Chen Lu: 检修" in out
+    assert inhibit("0", "hydrologist")[0] == 0
+    assert inhibit("61", "hydrologist")[0] == 1
+    code, out, err = inhibit("480", "operator", "commander", alarm="yellow")
     assert (code, err) == (0, "")
     assert "已搁置" in out
-    assert inhibit("0", "operator", "commander")[0] == 0
+    assert inhibit("0", "operator", "commander", alarm="yellow")[0] == 0
     assert inhibit("481", "operator", "commander")[0] == 2
 
 
