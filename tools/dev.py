@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+BYTECODE = VENV / "bytecode"
 STAMP = VENV / "made-from"
 """What this environment was made from; written last, so that a half-made one is made again."""
 
@@ -90,7 +91,8 @@ def run() -> int:
 def setup(rest: list[str]) -> int:
     if ensure_venv():
         print("made .venv; nothing else of this machine was changed")
-    return 0
+    # Here, by who owns the folder: the service's user may not write to it, and would compile it all at each start.
+    return subprocess.run([PYTHON, "-c", "import controller.daemon, controller.ctl.__main__, hub.__main__"]).returncode
 
 
 def ensure_venv() -> bool:
@@ -195,8 +197,14 @@ def write_launchers() -> None:
 
 
 def python(*words: object) -> int:
-    """Run .venv's python in place of this process, so that Ctrl-C and the exit code are its own."""
+    """Run .venv's python in place of this process, so that Ctrl-C and the exit code are its own.
+
+    Tests and the demo start hundreds of processes, and compiling is half of a process's start: where the environment
+    wants no bytecode beside the sources, it is kept in .venv.
+    """
     ensure_venv()
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(BYTECODE))
     sys.stdout.flush()
     os.execv(PYTHON, [str(PYTHON), *map(str, words)])
 
