@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import LONGEST_FIRST
 from tools import states
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,6 +196,10 @@ def test_every_file_is_on_the_map() -> None:
 @cache
 def tables() -> tuple[states.Table, ...]:
     return tuple(states.tables())
+
+
+def test_what_is_tried_first_is_there() -> None:
+    assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / f"{name}.py").is_file()] == []
 
 
 def test_the_machines_have_tables() -> None:

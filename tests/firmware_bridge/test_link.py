@@ -15,7 +15,7 @@ from controller.wiring import BusSection
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received
 from firmware_bridge.link import Link, now_us
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """Longest wait for something that must happen; the machine under the tests may be starved for seconds."""
 
 

@@ -21,7 +21,7 @@ from simulators.__main__ import main
 from simulators.serve import Server
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 SILENCE_S = 0.4
 """How long nothing must come, where nothing should: an answer takes 40 ms."""
 SITE = f"""

@@ -23,7 +23,7 @@ from simulators import site
 from simulators.__main__ import main
 from simulators.serve import Server
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 ROOT = Path(__file__).parents[2]
 SITE = f"""
 [site]

@@ -24,7 +24,7 @@ ANYBODY = 4
 """An address at which a model of these profiles answers whoever it is."""
 UNITS = {1: "waveshare_rtu_relay", 2: "qdy30a", 3: "generic_coil_board", ANYBODY: "waveshare_rtu_relay"}
 MODELS = {*UNITS.values(), "qdy30a_length", "dyp_ultrasonic", "evikon_ek61"}
-START_S = 20
+START_S = 60
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_five_seconds_of_a_line_with_a_sounding_in_it(city: City, tmp_path: Path
     begin = begun(recorder)
     assert (begin["kind"], begin["gateway"], begin["bus"]) == ("recording", OURS, "line-1")
     assert ctl(city, OURS, "activate", "s-102", "--seconds", "2").returncode == 0
-    out, err = recorder.communicate(timeout=30)
+    out, err = recorder.communicate(timeout=60)
     assert (recorder.returncode, err) == (0, "")
     answer = json.loads(out)
     assert {unit: had["device"] for unit, had in answer["units"].items()} == {
@@ -108,7 +108,7 @@ def test_an_interrupt_keeps_what_there_is(city: City, tmp_path: Path) -> None:
     before = frames.read_text().count('"net-3"')
     city.wait_for(lambda: frames.read_text().count('"net-3"') > before + 12, "polls of the line")
     recorder.send_signal(signal.SIGINT)
-    out, err = recorder.communicate(timeout=20)
+    out, err = recorder.communicate(timeout=60)
     assert (recorder.returncode, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["files"][0]["exchanges"] == len(held(tmp_path / "head.toml")["exchange"])
 
@@ -121,7 +121,7 @@ def test_a_gateway_that_ends_meanwhile_is_told_and_nothing_of_it_is_lost(tmp_pat
         before = frames.read_text().count('"net-3"')
         city.wait_for(lambda: frames.read_text().count('"net-3"') > before + 12, "polls of the line")
         city.stop("gateway-3.toml")
-        out, _ = recorder.communicate(timeout=20)
+        out, _ = recorder.communicate(timeout=60)
     answer = json.loads(out.splitlines()[-1])
     assert recorder.returncode == 1
     assert "what came after that is lost" in answer["error"]
