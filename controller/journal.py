@@ -77,7 +77,8 @@ class Opened:
     why: str = ""
     aside: Path | None = None
     lost: bool = False
-    """What it held is gone, or cannot be read now."""
+    """What it held is gone, or cannot be read now. So it is of a file that is not there: nobody can tell one that was
+    deleted from one that never was, and a new gateway loses nothing by refusing what was issued before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ class Journal:
                 return self._put_aside()
             return Opened(why=f"{self._path} cannot be opened: {error}", lost=True)
         why = "; ".join(found) if found else f"{self._path} was empty: a new journal is begun" if empty else ""
-        return Opened(why, lost=empty)
+        return Opened(why, lost=fresh or empty)
 
     def _put_aside(self) -> Opened:
         """Rename a broken file, for whoever wants to know, and begin a new one."""
