@@ -74,8 +74,11 @@ def city(gateway: str) -> Iterator[City]:
 class Batch:
     """So many kills of one gateway. Everything that is chosen is chosen by the seed."""
 
-    def __init__(self, city: City, gateway: str, seed: int, said: bool = False) -> None:
+    def __init__(self, city: City, gateway: str, seed: int, said: bool = False, alive_s: float = ALIVE_S) -> None:
         self._city, self._file = city, gateway
+        self._alive_s = alive_s
+        self._deck: list[str] = []
+        """Points that are still to come before any comes again."""
         self._id, self._area, _ = GATEWAYS[gateway]
         self._chance = Random(seed)
         self._said = said
@@ -96,12 +99,14 @@ class Batch:
     def kill_once(self) -> None:
         """Start one, give it something to do, and wait for its end."""
         chance = self._chance
-        point, since = chance.choice(fuse.POINTS), chance.choice(fuse.SINCE)
+        if not self._deck:
+            self._deck = chance.sample(fuse.POINTS, len(fuse.POINTS))
+        point, since = self._deck.pop(), chance.choice(fuse.SINCE)
         n = chance.randint(1, FUSES[since] * (WRITES if point.startswith(("write", "send", "handled")) else 1))
         self._start((point, n, since))
         self._until(lambda: not self.alive or self._online(), ONLINE_S)
         self._give()
-        self._until(lambda: not self.alive, ALIVE_S * chance.uniform(0.5, 1))
+        self._until(lambda: not self.alive, self._alive_s * chance.uniform(0.5, 1))
         burnt = not self.alive
         self.end(signal.SIGKILL)
         self.kills_us.append(time.time_ns() // 1000)
@@ -206,11 +211,11 @@ class Batch:
         self._client.publish(topic, payload, qos=1)
 
 
-def batch(seed: int, kills: int, said: bool = False) -> dict[str, Any]:
+def batch(seed: int, kills: int, said: bool = False, alive_s: float = ALIVE_S) -> dict[str, Any]:
     """One batch, from nothing to its judgement."""
     gateway = list(GATEWAYS)[seed % len(GATEWAYS)]
     with city(gateway) as here:
-        run = Batch(here, gateway, seed, said)
+        run = Batch(here, gateway, seed, said, alive_s)
         try:
             for _ in range(kills):
                 run.kill_once()
