@@ -24,8 +24,9 @@ PACKAGES = ("firmware_bridge", "controller", "simulators", "hub")
 HEAD = """\
 # The states
 
-Drawn from the tables in the code by `python3 tools/dev.py states`; a test holds this page to them. An event that
-a state has no arrow for changes nothing there; arrows from a state to itself stand in the table only.
+Drawn from the tables in the code by `python3 tools/dev.py states`; a test holds this page to them. Arrows from a state
+to itself stand in the table only. Every event that a state has no arrow for is named below the table: it *changes
+nothing* there, or it *cannot come*, and a machine that meets it ends with an error, which the swarm calls a breach.
 """
 
 
@@ -120,6 +121,19 @@ def event_words(event: object) -> str:
     return name
 
 
+def absent(table: Table) -> dict[str, list[str]]:
+    """The events for which a state has no arrow, by its name."""
+    events = dict.fromkeys(event for _, event in table.cells)
+    out = {s.name: [event_name(e) for e in events if (s, e) not in table.cells] for s in table.states}
+    return {state: names for state, names in out.items() if names}
+
+
+def forgives(table: Table) -> bool:
+    """Whether the machine asks its table so that what is not in it changes nothing."""
+    name = next(name for name, value in vars(table.module).items() if value is table.cells)
+    return f"{name}.get(" in inspect.getsource(table.module)
+
+
 def draw(table: Table) -> str:
     """The section of one table: what the file says it is, the picture, each state, each arrow."""
     lines = [f"## {table.title}", "", f"[`{table.file}`](../{table.file})", ""]
@@ -139,6 +153,9 @@ def draw(table: Table) -> str:
     lines += ["| in | at | goes to |", "|---|---|---|"]
     lines += [f"| {s.name} | {event_words(e)} | {to.name if to is not s else '(stays)'} |"
               for (s, e), to in table.cells.items()]
+    if missing := absent(table):
+        lines += ["", "Changes nothing: " if forgives(table) else "Cannot come: "]
+        lines[-1] += "; ".join(f"in {state} {', '.join(names)}" for state, names in missing.items()) + "."
     return "\n".join(lines) + "\n"
 
 
