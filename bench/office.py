@@ -47,6 +47,7 @@ def key(name: str) -> Key:
 LI, WANG, ZHANG, CHEN = key("li"), key("wang"), key("zhang"), key("chen")
 LI_SECOND, TESTER, NARROW, DRILLS, STOPS, OLD = (
     key("li-second"), key("tester"), key("narrow"), key("drills"), key("stops"), key("old"))
+GAO = key("gao")
 MALLORY, EVE = key("mallory"), key("eve")
 OUTSIDERS = (MALLORY, EVE)
 
@@ -68,8 +69,10 @@ SIGNERS: Mapping[str, dict[str, Any]] = {
     DRILLS["kid"]: _signer(DRILLS, "Drills", "commander", mode="drill"),
     STOPS["kid"]: _signer(STOPS, "Stops", "commander", actions=["stop"]),
     OLD["kid"]: _signer(OLD, "Old", "commander", not_after="2026-02-01T00:00:00.000Z"),
+    GAO["kid"]: _signer(GAO, "Gao", "hydrologist"),
 }
-"""Two operators, three commanders, one of whom is an operator's second key, and who may less than it seems."""
+"""Two operators, three commanders, one of whom is an operator's second key, who may less than it seems, and the
+hydrologist, whose name stands under policies."""
 INSIDERS = (LI, LI_SECOND, WANG, ZHANG, CHEN, TESTER, NARROW, DRILLS, STOPS, OLD)
 
 

@@ -72,7 +72,6 @@ TABLE = {
     (State.PRIMING, Kind.SAMPLE): State.PRIMING,
     (State.PRIMING, Kind.PRIMED): State.GOOD,
     (State.PRIMING, Kind.DOUBT): State.BAD,
-    (State.GOOD, Kind.SAMPLE): State.GOOD,
     (State.GOOD, Kind.DOUBT): State.BAD,
     (State.BAD, Kind.SAMPLE): State.PRIMING,
     (State.BAD, Kind.DOUBT): State.BAD,

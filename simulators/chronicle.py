@@ -20,6 +20,7 @@ from controller.wire import Action, Birth, Event, OrderBody, Receipt, State
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Received
 from firmware_bridge.machine import S
+from simulators.promises.gauges import Watched
 from simulators.promises.history import (
     NEVER_US,
     Arrival,
@@ -48,6 +49,8 @@ class Chronicle:
         self.tags: dict[str, int] = {}
         """Sirens that bear an acknowledged tag, and since when."""
         self.samples: dict[str, tuple[int, int]] = {}
+        self.watched: list[Watched] = []
+        """Low-lying spots, and what their gauges showed."""
         self.trace: list[str] = []
         self._watch = watch
         self._hash = hashlib.blake2b(digest_size=8)
@@ -117,6 +120,9 @@ class Chronicle:
         offs = {_place(s.second_off) for s, _ in sirens if s.second_off}
         strays = {(c.unit, c.channel): f"{c.unit}.{c.channel}" for c in world.contacts
                   if (c.unit, c.channel) not in drives and (c.unit, c.channel) not in offs}
+        beside = {_place(ref): f"{spot.id}.{key.partition('.')[0]}" for c in self._configs for spot in c.spec.spot
+                  for key, ref in spot.outputs}
+        strays = {place: name for place, name in strays.items() if place not in beside}
         contacts = [(c.t_us + wall, (c.unit, c.channel), c.on, c.cause) for c in world.contacts]
         sounds = [(s.t_us + wall, (s.unit, s.channel), s.on, s.cause) for s in world.sounds]
         orders = []
@@ -131,7 +137,7 @@ class Chronicle:
             configs=self._configs, orders=orders,
             receipts=[wire.decode(Receipt, payload) for _, topic, payload in told if topic.endswith("/receipt")],
             soundings=list(_stretches(sounds, drives)),
-            journals={id: [(t + wall, r) for t, r in s.records] for id, s in world.stations.items()},
+            journals={id: [(t + wall, r) for t, r in (*s.disk.lost, *s.records)] for id, s in world.stations.items()},
             contacts=list(_stretches(contacts, drives)), stray=list(_stretches(contacts, strays)),
             arrivals=[replace(a, lived_us=_lived(lives[a.gateway], a.at_us)) for a in self._arrivals],
             asks=[replace(a, lived_us=_lived(lives[a.gateway], a.at_us)) for a in self.asks],
@@ -139,7 +145,7 @@ class Chronicle:
             frames=[Written(f.line, f.seen.first_byte_us + wall, f.seen.unit, f.seen.pdu, f.seen.foreign)
                     for f in world.frames],
             told=list(_said(world)), lives=lives, clocks=self._clocks, samples=self.samples, unwell=unwell,
-            begins_us=BEGIN_US + wall, wired=True)
+            watched=self.watched, roadside=list(_stretches(contacts, beside)), begins_us=BEGIN_US + wall, wired=True)
 
 
 def worth(data: bytes, wall_us: int) -> bool:

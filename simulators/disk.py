@@ -14,7 +14,7 @@ from firmware_bridge.machine import MS
 
 DISK_US = 3 * MS
 """What an fsync takes on a good card."""
-BESIDE = {"lock": "lock-beside", "trust": "trust-beside"}
+BESIDE = {"lock": "lock-beside", "trust": "trust-beside", "flood": "flood-beside"}
 """Kinds of which the newest has a file of its own, and the name under which that is given back."""
 
 
@@ -42,6 +42,8 @@ class Disk:
     failed: int = 0
     unanswered: int = 0
     """Appends whose answer will never come."""
+    lost: list[tuple[int, Record]] = field(default_factory=list)
+    """What a journal held that is gone."""
     _hanging: list[tuple[int, Record]] = field(default_factory=list)
     _last_us: int = 0
 
@@ -86,8 +88,13 @@ class Disk:
         self._hanging.clear()
         self._last_us = min(self._last_us, now_us)
 
+    def lose(self) -> None:
+        """The journal is gone; what is kept beside it is there."""
+        self.lost += self.records
+        self.records.clear()
+
     def read(self) -> list[Record]:
         """What a process finds that starts now."""
         records = [record for _, record in self.records]
-        newest = {record.kind: record for record in records if record.kind in BESIDE}
+        newest = {record.kind: record for _, record in (*self.lost, *self.records) if record.kind in BESIDE}
         return records + [Record(BESIDE[kind], record.body) for kind, record in newest.items()]

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from controller import config, signal
+from controller import config, scale, signal
 from controller.config import Config, GatewayFile
+from controller.scale import ScaleFile
 from controller.signal import Signals
 from firmware_bridge import document, profile
 from firmware_bridge.profile import Profile
@@ -28,9 +29,12 @@ MOST_UNITS = 12
 """The larger a place, the slower its time; what goes wrong between devices takes two of them."""
 SPOOL_MS = 800, 1500
 """A motor's current rises and falls so long after its contactor."""
-
-
-
+FLOODED_UNITS = 3
+"""Those of a place with a low-lying spot, which has five to seven of its own: its life is twice as long."""
+SPOT = "spot-1"
+SCALE = "scale-15-27-40"
+MOUNT_CM = 420
+"""So high over the road hangs the gauge that looks down."""
 
 
 class Chance(Protocol):
@@ -44,7 +48,8 @@ class Chance(Protocol):
 
 
 Place = Mapping[str, Any]
-"""`{"site": site.toml as data, "gateways": [gateway.toml as data, ...]}`."""
+"""`{"site": site.toml as data, "gateways": [gateway.toml as data, ...]}`; with a spot whose sirens may sound of
+themselves also `"policy"`: from which colour, which sirens, what, how long, and whether the right persons signed."""
 
 
 @dataclass
@@ -55,6 +60,7 @@ class _Gateway:
     bus: list[dict[str, Any]] = field(default_factory=list)
     device: list[dict[str, Any]] = field(default_factory=list)
     siren: list[dict[str, Any]] = field(default_factory=list)
+    spot: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Maker:
@@ -63,7 +69,17 @@ class _Maker:
         self._line: list[dict[str, Any]] = []
         self._unit: list[dict[str, Any]] = []
         self._wire: list[dict[str, Any]] = []
+        self._gauge: list[dict[str, Any]] = []
         self._gateways: list[_Gateway] = []
+
+    def flooded(self) -> Place:
+        """One gateway with a low-lying spot, and a policy by which its sirens may sound of themselves, or none."""
+        gateway = _Gateway(1)
+        self._gateways.append(gateway)
+        while len(self._unit) < FLOODED_UNITS:
+            self._add_line(gateway)
+        at = self._add_spot(gateway)
+        return self._drawn() | {"policy": self._policy(gateway, at)}
 
     def place(self) -> Place:
         chance = self._chance
@@ -75,8 +91,12 @@ class _Maker:
             self._add_line(self._gateways[n % len(self._gateways)])
             n += 1
         # Every gateway has a siren, or it would have nothing to answer for.
-        return {"site": {"site": {"id": "hamlet", "profiles": "profiles"}, "line": self._line, "unit": self._unit,
-                         "wire": self._wire},
+        return self._drawn()
+
+    def _drawn(self) -> dict[str, Any]:
+        site: dict[str, Any] = {"site": {"id": "hamlet", "profiles": "profiles"}, "line": self._line,
+                                "unit": self._unit, "wire": self._wire}
+        return {"site": site | ({"gauge": self._gauge} if self._gauge else {}),
                 "gateways": [_document(one) for one in self._gateways]}
 
     def _add_line(self, gateway: _Gateway) -> None:
@@ -87,16 +107,20 @@ class _Maker:
             self._line.append({"id": id, "kind": "tcp", "port": 15000 + n, "refuse_silent": chance.random() < 0.3})
             gateway.bus.append({"id": id, "link": f"tcp:127.0.0.1:{15000 + n}"})
         else:
-            baud = chance.choice((9600, 19200, 38400))
-            self._line.append({"id": id, "kind": "rtu", "path": f"run/{id}", "baud": baud,
-                               "chunks": chance.randint(1, 3), "strict": chance.random() < 0.3, "seed": n})
-            gateway.bus.append({"id": id, "link": f"serial:run/{id}", "baud": baud})
+            self._add_serial(gateway, id)
         if kind != "heads":
             self._add_board(gateway, id)
         for _ in range(chance.randint(1, 2) if kind == "heads" else kind == "mixed"):
             self._add_head(gateway, id)
         if chance.random() < 0.4 and self._line[-1]["kind"] == "rtu":
             self._add_unit(gateway, id, chance.choice(("qdy30a", "dyp_ultrasonic", "sonbest_sm7901")))
+
+    def _add_serial(self, gateway: _Gateway, id: str) -> None:
+        chance = self._chance
+        baud = chance.choice((9600, 19200, 38400))
+        self._line.append({"id": id, "kind": "rtu", "path": f"run/{id}", "baud": baud, "chunks": chance.randint(1, 3),
+                           "strict": chance.random() < 0.3, "seed": len(self._line) + 1})
+        gateway.bus.append({"id": id, "link": f"serial:run/{id}", "baud": baud})
 
     def _add_unit(self, gateway: _Gateway, line: str, profile: str) -> str:
         unit = 1 + sum(u["line"] == line for u in self._unit)
@@ -146,6 +170,65 @@ class _Maker:
         siren = self._siren(gateway, "electronic", head)
         siren |= {"feedback": [{"point": f"{head}.activation"}], "spool_up_s": 1.0, "spool_down_s": 1.0}
 
+    # A low-lying spot.
+
+    def _add_spot(self, gateway: _Gateway) -> str:
+        """Three gauges of unlike kinds, a beacon and perhaps a boom on one line, a sign and perhaps a voice on others.
+
+        Tells the colour at whose depth the float hangs: from there on sirens may sound.
+        """
+        chance, colour = self._chance, self._chance.choice(("red", "red", "orange"))
+        depth_cm = _scale().colours[scale.colour_of(colour)].at_cm
+        wet = f"line-{len(self._line) + 1}"
+        self._add_serial(gateway, wet)
+        press, sonar, contacts, relay = (self._add_well(gateway, wet, profile) for profile in (
+            "qdy30a", "dyp_ultrasonic", "generic_input_module", "waveshare_rtu_relay"))
+        self._gauge += [
+            {"point": f"{press}.level", "shows": "level"},
+            {"point": f"{sonar}.distance", "shows": "distance", "height_m": MOUNT_CM / 100},
+            {"point": f"{contacts}.contact_1", "shows": "contact", "height_m": depth_cm / 100},
+        ]
+        spot: dict[str, Any] = {
+            "id": SPOT, "scale": f"{SCALE}.toml", "release_min": 1, "cool_down_min": chance.choice((1, 30)),
+            "gauge": [
+                {"id": "press", "kind": "pressure", "point": f"{press}.level", "unit": "m", "range": [-0.2, 5.0]},
+                {"id": "sonar", "kind": "ultrasonic", "point": f"{sonar}.distance", "unit": "m", "range": [0.2, 6.0],
+                 "mount_cm": MOUNT_CM},
+                {"id": "float", "kind": "float", "point": f"{contacts}.contact_1", "wet_cm": depth_cm},
+            ],
+            "sign": {"device": self._add_alone(gateway, "cpower_sign")}, "beacon": {"drive": f"{relay}.1"},
+        }
+        if chance.random() < 0.5:
+            spot["boom"] = {"drive": f"{relay}.2", "closed": f"{contacts}.contact_2", "from": colour}
+            self._wire.append({"from": f"{relay}.2", "to": f"{contacts}.contact_2", "rise_ms": 3000, "fall_ms": 3000})
+        if chance.random() < 0.4:
+            spot["voice"] = {"device": self._add_alone(gateway, "jq8900_voice"), "from": "orange",
+                             "tracks": {"orange": 1, "red": 2}, "track_s": 4, "times": 2, "pause_s": 5}
+        if chance.random() < 0.2:
+            spot["latch"] = [colour]
+        gateway.spot.append(spot)
+        return str(colour)
+
+    def _add_alone(self, gateway: _Gateway, profile: str) -> str:
+        """A unit with a line of its own."""
+        line = f"line-{len(self._line) + 1}"
+        self._line.append({"id": line, "kind": "rtu", "path": f"run/{line}", "seed": len(self._line) + 1})
+        gateway.bus.append({"id": line, "link": f"serial:run/{line}"})
+        return self._add_well(gateway, line, profile)
+
+    def _add_well(self, gateway: _Gateway, line: str, profile: str) -> str:
+        id = self._add_unit(gateway, line, profile)
+        self._unit[-1]["dead"] = False
+        return id
+
+    def _policy(self, gateway: _Gateway, colour: str) -> dict[str, Any] | None:
+        chance = self._chance
+        if chance.random() < 0.1:
+            return None
+        sirens = sorted({one["id"] for one in chance.choices(gateway.siren, weights=[1] * len(gateway.siren), k=2)})
+        return {"from": colour, "sirens": sirens, "sound": chance.choice(("demo-air-raid", "demo-pre-alert")),
+                "max_duration_s": chance.choice((8, 20)), "good": chance.random() < 0.85}
+
     def _siren(self, gateway: _Gateway, type: str, drive: str) -> dict[str, Any]:
         made: dict[str, Any] = {"id": f"s-{gateway.n}{len(gateway.siren) + 1:02}", "type": type, "drive": drive,
                                 "layer": "underground" if self._chance.random() < 0.2 else "surface"}
@@ -162,11 +245,11 @@ def _document(one: _Gateway) -> dict[str, Any]:
         "trust": {"list": "trust.json", "roots": list(ROOTS), "threshold": 2},
         "profiles": {"folder": "profiles"}, "signals": {"files": ["signals.toml"]},
         "bus": one.bus, "device": one.device, "siren": one.siren,
-    }
+    } | ({"spot": one.spot} if one.spot else {})
 
 
-def draw(chance: Chance) -> Place:
-    return _Maker(chance).place()
+def draw(chance: Chance, flooded: bool = False) -> Place:
+    return _Maker(chance).flooded() if flooded else _Maker(chance).place()
 
 
 def build(place: Place) -> tuple[Plan, list[Config]]:
@@ -174,7 +257,8 @@ def build(place: Place) -> tuple[Plan, list[Config]]:
     file = CONFIGS / "hamlet"
     spec = document.check(SiteFile, place["site"], "site.toml")
     gateways = [document.check(GatewayFile, one, "gateway.toml") for one in place["gateways"]]
-    return (Plan(file, spec, _profiles()), [Config(file, one, _profiles(), signals()) for one in gateways])
+    return (Plan(file, spec, _profiles()), [Config(file, one, _profiles(), signals(), {f"{SCALE}.toml": _scale()})
+                                           for one in gateways])
 
 
 def problems(place: Place) -> list[str]:
@@ -185,6 +269,11 @@ def problems(place: Place) -> list[str]:
 @cache
 def _profiles() -> dict[str, Profile]:
     return profile.load_all(CONFIGS / "profiles")
+
+
+@cache
+def _scale() -> ScaleFile:
+    return scale.load(CONFIGS / "flood" / f"{SCALE}.toml")
 
 
 @cache

@@ -26,14 +26,16 @@ from firmware_bridge.device import State as DeviceState
 from firmware_bridge.machine import MS, S
 from firmware_bridge.modbus import rtu_frame
 from hub.gateway import Presence
-from simulators import hamlet, promises
+from simulators import hamlet, lowland, promises
 from simulators.chronicle import Chronicle
 from simulators.disk import DISK_US, Health
 from simulators.faults import ALL, Fault
 from simulators.field import SetPoint, ToLine
+from simulators.lowland import Lowland
 from simulators.net import Net
-from simulators.promises.history import Asked, History, Trouble
+from simulators.promises.history import NEVER_US, Asked, History, Trouble
 from simulators.scenario import BUSY_S, Scenario, Step
+from simulators.storm import Storm
 from simulators.world import BEGIN_US, Post, Station, Timepiece, World
 
 HEAL_S = 120
@@ -54,6 +56,9 @@ FOREIGN_US = 2 * S
 """... and how often."""
 AT_REST = 8
 """What may be under way then: a health record, an off that is said once more."""
+CLONE_US = 3 * S
+"""A copied card takes the connection back so often."""
+CRASHED = "3 crashes in 300 s"
 FORGED = 4
 """Forged orders in one step."""
 
@@ -85,9 +90,12 @@ class Life:
         """How each thing that is wrong now ends, by its step."""
         self._hangs: set[str] = set()
         """Sirens on which somebody wants a tag to hang."""
+        self._clones: dict[int, int] = {}
+        """How often a copied card was heard, by its step."""
         self._client = 100
         self._net: Net
         chance = Random(scenario.seed ^ 0x5EED)
+
 
         def post(world: World) -> Post:
             self._net = Net(world, chance, office.trusted(), office.DEPLOYMENT, office.PROVINCE, hamlet.signals())
@@ -95,7 +103,8 @@ class Life:
             return self._net
 
         self._world = World(self._plan, configs, office.trusted(), post, lambda: Timepiece(trust=Trust.TRUSTED),
-                            self._chronicle.hears)
+                            self._chronicle.hears, lowland.policy(scenario.place, configs))
+        self._lowland = Lowland(scenario, self._world, self._net, configs, self._chronicle)
 
     def run(self) -> Lived:
         chronicle, world = self._chronicle, self._world
@@ -249,9 +258,33 @@ class Life:
         if step.on not in self._world.stations:
             return
         said, now_us = step.with_, self._world.wall_us
-        self._world.restart(step.on, said["away_s"], lose_unsynced=said["power"], kept=said["kept"])
+        minimal, lost = said.get("safe-min", False), said.get("lost", False)
+        self._world.restart(step.on, said["away_s"], lose_unsynced=said["power"], kept=said["kept"],
+                            safe_min=CRASHED if minimal else "", forgets=lost)
         until_us = now_us + round(said["away_s"] * S) + BOOT_US
         self._chronicle.troubles.append(Trouble("process", step.on, now_us, until_us))
+        if lost:
+            self._chronicle.troubles.append(Trouble("lost", step.on, now_us, NEVER_US))
+        if minimal:
+            self._trouble(n, step, "safe-min", step.on, partial(self._put_back, step.on))
+
+    def _put_back(self, id: str) -> None:
+        """A technician ends SAFE-MIN."""
+        self._client += 1
+        if (station := self._world.stations.get(id)) is not None:
+            self._world.tell(station, Ask(self._client, 1000, "tech", "leave-safe-min", {}))
+
+    def _do_clone(self, n: int, step: Step) -> None:
+        """Somebody runs a copy of its card elsewhere: it speaks in its name, and each takes the connection over."""
+        self._trouble(n, step, "clone", step.on, lambda: None)
+        self._clones[n] = 0
+        self._clone(n, step)
+
+    def _clone(self, n: int, step: Step) -> None:
+        if n not in self._open:
+            return
+        self._clones[n] += self._net.copied(step.on, self._world.wall_us)
+        self._world.at(self._world.now_us + CLONE_US, partial(self._clone, n, step))
 
     def _do_disk(self, n: int, step: Step) -> None:
         station = self._world.stations.get(step.on)
@@ -274,6 +307,13 @@ class Life:
 
         self._trouble(n, step, "disk", step.on, end)
 
+    def _do_storm(self, n: int, step: Step) -> None:
+        times, levels = zip(*step.with_["rows"], strict=True)
+        self._world.storm(Storm("drawn", tuple(round(t * S) for t in times), levels, (0.0,) * len(times)))
+
+    def _do_hand(self, n: int, step: Step) -> None:
+        self._lowland.hand(step.on, dict(step.with_))
+
     def _do_foreign(self, n: int, step: Step) -> None:
         """Somebody clamps another master to the line."""
         times = step.with_["n"]
@@ -288,6 +328,7 @@ class Life:
     def _heal(self) -> None:
         for end in list(self._open.values()):
             end()
+        self._lowland.heal()
         dead = {u.id for u in self._plan.spec.unit if u.dead}
         for target in (*(n.id for n in self._plan.spec.line), *(u.id for u in self._plan.spec.unit)):
             if target not in dead:
@@ -306,6 +347,8 @@ class Life:
                 yield f"{config.id} is down"
                 continue
             gateway = station.gateway
+            if gateway.safe_min.on:
+                self._put_back(config.id)
             yield from (f"{id} is {d.state.value}" for id, d in gateway.devices.items()
                         if id not in dead and d.state is not DeviceState.ONLINE)
             yield from (f"{id} is {s.state.value}" for id, s in gateway.sirens.items()
@@ -316,9 +359,18 @@ class Life:
             seen = centre.fleet.gateways.get(config.id)
             if seen is None or seen.presence is not Presence.ONLINE:
                 yield f"the hub does not see {config.id}"
+            elif seen.identity.pair is None and self._cloned(config.id):
+                yield f"the hub does not name the clone of {config.id}"
             elif missing := centre.fleet.missing(config.id):
                 yield f"the hub misses {missing} of {config.id}"
+        yield from self._lowland.unwell()
         yield from (f"order {d.order.id} is not over" for d in centre.orders.values() if not d.settled)
+
+    def _cloned(self, id: str) -> bool:
+        """Whether a copied card spoke several times, and could be heard: it is named within a minute."""
+        steps = self._scenario.steps
+        return not any(s.do == "net" for s in steps) and any(
+            steps[n].on == id and times > 2 for n, times in self._clones.items())
 
     def _rest(self, unwell: list[str]) -> None:
         """When nothing is wrong and nothing sounds, next to nothing is under way."""

@@ -38,6 +38,8 @@ HAND_US = 2 * S
 """How often an operator's client hands an order in again until the hub has it."""
 HANDED_LIMIT = 120
 ATTACKER = "somebody"
+COPY = "0123456789abcdef"
+"""The session of a copied card's process."""
 
 
 @dataclass
@@ -203,6 +205,18 @@ class Net:
         if station is not None:
             self._world.tell(station, BrokerDown(why))
         self._connect(name, 1)
+
+    def copied(self, name: str, wall_us: int) -> bool:
+        """Somebody with a copy of a gateway's card connects in its place and is born; whether that reached a broker."""
+        station = self._stations.get(name)
+        births = [p for _, p in station.published if p.topic.endswith("/birth")] if station is not None else []
+        if self.gone or not births:
+            return False
+        self.drop(name, "taken over", speak=False)
+        born = wire.decode(wire.Birth, births[-1].payload)
+        twin = born.model_copy(update={"session": COPY, "at": wire.to_text(wall_us)})
+        self._send(self.broker.publish(births[-1].topic, twin.encode(), retain=True))
+        return True
 
     def _delay_us(self) -> int:
         return self._chance.randint(*SLOW_US) if self.slow else HOP_US

@@ -8,13 +8,15 @@ change of the drawing. It refuses to know how a step is done (`live.py`) and wha
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from random import Random
 from typing import Any
 
-from simulators import hamlet
+from simulators import hamlet, storm
 from simulators.faults import TABLE, Fault
 from simulators.field import Field
 from simulators.hamlet import Place
+from simulators.storm import Storm
 
 BUSY_S = 60.0
 """Everything begins within this."""
@@ -33,6 +35,22 @@ KINDS = {"order": 4, "again": 1, "late": 1, "forge": 2, "retained": 1, "ask": 2,
 """The words, and how often each is drawn."""
 MANY = (0, 1, 2, 3, 5, 8, 12)
 """So many of them beside the first orders: on a quiet day a promise is judged to the half second, on a bad one less."""
+FLOODED = 0.15
+"""Share of the places that have a low-lying spot and a storm: such a life costs two others."""
+WORSE = 0.15
+"""Share of the lives in which a gateway crashes into SAFE-MIN, loses its journal, or lives twice."""
+WATERS = {"flash": 6, "twice": 2, "waves": 3, "near": 2, "shallow": 1, "recorded": 1}
+"""What the water does; `recorded`: one of configs/storms, in so short a time."""
+ROWS = 30
+"""Of a storm that is played faster than it was."""
+WRONG = {"stuck": None, "flooded": None, "debris": (0.3, 0.6), "noisy": (0.03, 0.3), "drifting": (-10.0, 10.0),
+         "vehicles": (0.2, 0.6), "dead": None, "frozen": None, "dropped": (0.3, 0.8), "reboot": None}
+"""What goes wrong with a gauge, and how much."""
+WHO = ("tech", "tech", "guest", "hub", "signed")
+"""Somebody at the cabinet, a hub's unsigned word, or two persons' signatures."""
+STORMS = ("debris", "flash", "fouling", "queue", "rain", "shallow", "slow-pond", "waves")
+HANDS = ("ack", "ack", "shelve", "unshelve", "flood", "wetcheck")
+ALARMS = ("red", "red-suspected", "orange", "orange-suspected", "yellow", "yellow-suspected", "blue-suspected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +93,26 @@ class Scenario:
 
 
 def draw(seed: int) -> Scenario:
-    """The scenario of this seed."""
-    chance = Random(seed)
-    place = hamlet.draw(chance)
-    return Scenario(seed, place, tuple(sorted(_Drawing(chance, place).steps(), key=lambda s: s.at_s)))
+    """The scenario of this seed. What only some have is drawn by a chance of its own, so that the others stay."""
+    chance, more = Random(seed), Random(seed ^ 0xF100D)
+    flooded, worse = more.random() < FLOODED, more.random() < WORSE
+    place = hamlet.draw(chance, flooded)
+    drawing = _Drawing(chance, place)
+    steps = [*drawing.steps()]
+    drawing.chance = more
+    steps += [*(drawing.flood() if flooded else ()), *(drawing.worse() if worse else ())]
+    return Scenario(seed, place, tuple(sorted(steps, key=lambda s: s.at_s)))
+
+
+@cache
+def _recorded(name: str) -> Storm:
+    path = hamlet.CONFIGS / "storms" / f"{name}.csv"
+    return storm.parse(path.read_text(encoding="utf-8"), path.name)[0]
 
 
 class _Drawing:
     def __init__(self, chance: Random, place: Place) -> None:
-        self._chance = chance
+        self.chance = chance
         plan, self._configs = hamlet.build(place)
         there = Field(plan, Random)
         self._first_s: float | None = None
@@ -93,9 +122,10 @@ class _Drawing:
         targets = [*lines, *units, *(s.drive for s in self._sirens)]
         self._can = {target: list(there.faults(target)[1]) for target in dict.fromkeys(targets)}
         self._serial = [n.id for n in plan.spec.line if n.kind == "rtu"]
+        self._gauges = [g.unit for g in plan.spec.gauge]
 
     def steps(self) -> Iterator[Step]:
-        chance = self._chance
+        chance = self.chance
         yield self._order(chance.uniform(CALM_S, CALM_S + 15))
         if chance.random() < 0.5:
             yield self._order(chance.uniform(CALM_S, CALM_S + 35))
@@ -107,12 +137,12 @@ class _Drawing:
             yield from getattr(self, f"_{do}_step", self._plain)(do, at_s, for_s)
 
     def _plain(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
-        yield Step(at_s, do, with_={"n": self._chance.randrange(1000)})
+        yield Step(at_s, do, with_={"n": self.chance.randrange(1000)})
 
     # Orders.
 
     def _order(self, at_s: float) -> Step:
-        chance = self._chance
+        chance = self.chance
         kind = chance.choices(("live", "drill", "stop", "quiet"), weights=(6, 3, 3, 1), k=1)[0]
         sound, most_s = chance.choice(SIGNALS)
         if self._first_s is None:
@@ -141,12 +171,12 @@ class _Drawing:
     def _late_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
         """One that somebody held back."""
         order = self._order(at_s)
-        yield replace(order, do="late", with_={**order.with_, "age_s": self._chance.choice((200.0, 400.0, 100_000.0)),
+        yield replace(order, do="late", with_={**order.with_, "age_s": self.chance.choice((200.0, 400.0, 100_000.0)),
                                       "by": "broker"})
 
     def _ask_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
         """Somebody at the cabinet."""
-        chance = self._chance
+        chance = self.chance
         siren = chance.choice(self._sirens)
         owner = next(c.id for c in self._configs if siren in c.spec.siren)
         verb = chance.choices(("stop", "tag", "growl", "quiet-test", "activate"), weights=(3, 3, 2, 1, 1), k=1)[0]
@@ -165,12 +195,12 @@ class _Drawing:
         """The trapped key of a siren is turned, and turned back."""
         keyed = [s for s in self._sirens if s.isolator]
         if keyed:
-            yield Step(at_s, "key", self._chance.choice(keyed).id, for_s)
+            yield Step(at_s, "key", self.chance.choice(keyed).id, for_s)
 
     # Faults.
 
     def _fault_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
-        chance = self._chance
+        chance = self.chance
         target = chance.choice(list(self._can))
         fault = chance.choice(self._can[target])
         shared = TABLE[fault].number.startswith("share")
@@ -180,16 +210,16 @@ class _Drawing:
         yield Step(at_s, "fault", target, for_s, {"fault": str(fault), "share": share})
 
     def _net_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
-        yield Step(at_s, "net", self._chance.choice(self._gateways), for_s, {"what": self._chance.choice(NET)})
+        yield Step(at_s, "net", self.chance.choice(self._gateways), for_s, {"what": self.chance.choice(NET)})
 
     def _clock_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
-        chance = self._chance
+        chance = self.chance
         yield Step(at_s, "clock", chance.choice(self._gateways), for_s, {
             "step_s": chance.choice((0.0, *STEPS_S)), "ppm": chance.choice((0, 0, 50, -200, 5000)),
             "trust": chance.choice(TRUSTS), "error_s": chance.choice((0.0, 0.0, 0.3))})
 
     def _process_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
-        chance = self._chance
+        chance = self.chance
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
             yield Step(at_s, "process", chance.choice(self._gateways), with_={
                 "away_s": round(chance.choice((0.2, 1.5, 8.0)) * chance.uniform(0.5, 1.5), 3),
@@ -197,10 +227,60 @@ class _Drawing:
             at_s = min(round(at_s + chance.uniform(0.5, 10), 3), BUSY_S - 1)
 
     def _disk_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
-        chance = self._chance
+        chance = self.chance
         yield Step(at_s, "disk", chance.choice(self._gateways), for_s, {
             "how": chance.choice(("failing", "hanging", "deaf", "nth", "slow")), "n": chance.randint(0, 6)})
 
     def _foreign_step(self, do: str, at_s: float, for_s: float) -> Iterator[Step]:
         if self._serial:
-            yield Step(at_s, "foreign", self._chance.choice(self._serial), with_={"n": self._chance.randint(2, 6)})
+            yield Step(at_s, "foreign", self.chance.choice(self._serial), with_={"n": self.chance.randint(2, 6)})
+
+    # Water.
+
+    def flood(self) -> Iterator[Step]:
+        chance = self.chance
+        at_s = round(chance.uniform(CALM_S - 2, 15), 3)
+        yield Step(at_s, "storm", with_={"rows": self._water()})
+        for _ in range(chance.choice((0, 1, 1, 2))):
+            fault = chance.choice(list(WRONG))
+            span = WRONG[fault]
+            wrong_s = round(max(CALM_S - 4, at_s + chance.uniform(-10, 25)), 3)
+            yield Step(wrong_s, "fault", chance.choice(self._gauges), round(chance.uniform(5, BUSY_S - wrong_s), 3),
+                       {"fault": fault, "share": 1.0 if span is None else round(chance.uniform(*span), 3)})
+        for _ in range(chance.choice((0, 1, 3))):
+            yield Step(round(chance.uniform(at_s, BUSY_S - 1), 3), "hand", self._gateways[0], with_={
+                "verb": chance.choice(HANDS), "alarm": chance.choice(ALARMS), "who": chance.choice(WHO),
+                "n": chance.randrange(1 << 30)})
+
+    def _water(self) -> list[tuple[float, float]]:
+        """Rows of seconds and metres. Water rises by five centimetres a second at most, or no gauge believes it."""
+        chance = self.chance
+        kind = chance.choices(list(WATERS), weights=list(WATERS.values()), k=1)[0]
+        if kind == "recorded":
+            played, last_s = _recorded(chance.choice(STORMS)), chance.uniform(25, 40)
+            return [(round(last_s * n / ROWS, 2), round(played.level_m(played.end_us * n / ROWS), 3))
+                    for n in range(ROWS + 1)]
+        rise_m_s = chance.uniform(0.02, 0.045)
+        peak_m = {"near": chance.uniform(0.3, 0.385), "shallow": chance.uniform(0.03, 0.2)}.get(
+            kind, chance.uniform(0.45, 0.9))
+        low_m = {"twice": 0.0, "waves": chance.uniform(0.2, 0.36)}.get(kind)
+        rows = [(0.0, 0.0), (peak_m / rise_m_s, peak_m)]
+        while low_m is not None and rows[-1][0] < 30:
+            down_s = rows[-1][0] + (peak_m - low_m) / rise_m_s
+            rows += [(down_s, low_m), (down_s + (peak_m - low_m) / rise_m_s, peak_m)]
+        stands_s = rows[-1][0] + chance.uniform(4, 25)
+        rows += [(stands_s, peak_m), (stands_s + peak_m / rise_m_s, 0.0)]
+        return [(round(t_s, 2), round(m, 3)) for t_s, m in rows]
+
+    # What is worse than a fault.
+
+    def worse(self) -> Iterator[Step]:
+        chance = self.chance
+        on, at_s = chance.choice(self._gateways), round(chance.uniform(CALM_S, BUSY_S - 20), 3)
+        what = chance.choice(("safe-min", "lost", "clone"))
+        if what == "clone":
+            yield Step(at_s, "clone", on, round(chance.uniform(8, 20), 3))
+            return
+        for_s = round(chance.uniform(5, BUSY_S - at_s), 3) if what == "safe-min" else 0.0
+        yield Step(at_s, "process", on, for_s, {"away_s": round(chance.uniform(0.5, 4), 3), "power": True,
+                                                "kept": chance.randint(0, 3), what: True})

@@ -169,30 +169,35 @@ class World:
         """The wall clock is set; gateways hear of it with their next tick."""
         self.wall_offset_us += round(seconds * S)
 
-    def restart(self, id: str, away_s: float = 1.0, lose_unsynced: bool = True, kept: int = 0) -> None:
+    def restart(self, id: str, away_s: float = 1.0, lose_unsynced: bool = True, kept: int = 0, safe_min: str = "",
+                forgets: bool = False) -> None:
         """The process dies at once and comes back after a while with what its disk holds.
 
-        Of what was not synced the first `kept` records are there all the same.
+        Of what was not synced the first `kept` records are there all the same. `safe_min`: why it comes back in
+        SAFE-MIN. `forgets`: its journal is gone, but for what is kept beside it.
         """
         station = self.stations.pop(id, None)
         if station is None:
             return
         station.life += 1
         station.disk.cut(self.now_us, kept if lose_unsynced else None)
+        if forgets:
+            station.disk.lose()
         self.lives[id][-1] = self.lives[id][-1][0], self.now_us
         self._post.ended(station)
         for bus in station.config.spec.bus:
             self.do(Left(self._line_of[id, bus.id], 0))
-        again = partial(self._start, station.config, station.disk, station.clock, station.published)
+        again = partial(self._start, station.config, station.disk, station.clock, station.published, safe_min, forgets)
         self.at(self.now_us + round(away_s * S), again)
 
     # Gateways.
 
     def _start(self, config: Config, disk: Disk, clock: Timepiece,
-               published: list[tuple[int, Publish]] | None = None) -> None:
+               published: list[tuple[int, Publish]] | None = None, safe_min: str = "", forgot: bool = False) -> None:
         session = f"{config.id}-{self.now_us}"
-        gateway = Gateway(config, self.trust, disk.read(), session, "world", safe_min=self.safe_min,
-                          chance=session, policy=self.policy)
+        known = {"forgot": True} if forgot else {}
+        gateway = Gateway(config, self.trust, disk.read(), session, "world", safe_min=safe_min or self.safe_min,
+                          chance=session, policy=self.policy, **known)
         station = self.stations[config.id] = Station(config, gateway, disk, clock, published or [])
         self.lives[config.id].append((self.now_us, None))
         for bus in config.spec.bus:

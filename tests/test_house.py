@@ -215,5 +215,24 @@ def test_each_state_is_in_its_table_and_has_its_words() -> None:
         assert [s.name for s in table.states if s.name not in used] == [], f"{table.file}: states not in the table"
 
 
+def test_every_event_in_every_state_is_an_arrow_or_is_named_as_none() -> None:
+    for table in tables():
+        told, missing = states.draw(table), states.absent(table)
+        arrows, events = len(table.cells), len({event for _, event in table.cells})
+        assert arrows + sum(map(len, missing.values())) == events * len(list(table.states)), table.file
+        assert all(f"in {state} {', '.join(names)}" in told for state, names in missing.items()), table.file
+
+
+def test_the_swarm_says_of_every_table_which_arrows_it_took() -> None:
+    page = (ROOT / "docs" / "assurance.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `([\w/]+\.py)`[^|]*\| (\d+) \| (\d+) \| *(.*?) *\|$", page)
+    told = {file: (int(taken), int(of), why) for file, taken, of, why in rows}
+    assert {table.file for table in tables()} == set(told)
+    for table in tables():
+        taken, of, why = told[table.file]
+        assert of == len(table.cells), f"{table.file}: run the swarm again, it has other arrows now"
+        assert taken == of or why, f"{table.file}: say which arrows no seed took"
+
+
 def test_the_drawn_states_are_current() -> None:
     assert states.PAGE.read_text(encoding="utf-8") == states.page(), "run: python3 tools/dev.py states"

@@ -7,7 +7,7 @@ goes by what was injected, and its docstring says what it excuses.
 
 from collections.abc import Callable, Mapping
 
-from simulators.promises import authority, line, sound, word
+from simulators.promises import authority, flood, line, sound, word
 from simulators.promises.history import Breaches, History, Ordered, Sounding, soundings
 
 PROMISES: Mapping[str, Callable[[History], Breaches]] = {
@@ -23,6 +23,8 @@ PROMISES: Mapping[str, Callable[[History], Breaches]] = {
     "GOLDEN": sound.golden,
     "PRIORITY": sound.priority,
     "ISOLATION": sound.isolation,
+    "VOTE": flood.vote,
+    "NO-FLAP": flood.no_flap,
     "HONEST": word.honest,
     "ANSWERED": word.answered,
     "DRILL≠LIVE": word.drill_is_not_live,

@@ -34,12 +34,13 @@ def no_unauth(history: History) -> Breaches:
 
     A cause is an order that a second judge authorises and that reached the gateway while it lived, from its arrival
     (or its instant by a clock the gateway was told) to the end of its pattern and L; or somebody listed at the
-    cabinet, for his seconds and L. L is 5 s, and the longer bound of the output's class when its line, unit or gateway
-    was in trouble about the end. An output that was welded or sounded by hand is judged by when that ended.
+    cabinet, for his seconds and L; or a vote of gauges under a signed policy (VOTE). L is 5 s, and the longer bound of
+    the output's class when its line, unit or gateway was in trouble about the end. An output that was welded or
+    sounded by hand is judged by when that ended. No cause is a drill that comes or is due in SAFE-MIN, nor a wish at
+    the cabinet then; nor what was issued before a journal was lost, from then on.
     """
     for siren in history.sirens():
-        spans = [(on - GOLDEN_US, off) for o in history.sounding_orders() if siren in o.sirens
-                 for on, off in history.spans(o, siren)] + history.asked_spans(siren)
+        spans = ordered_spans(history, siren) + history.flood_spans(siren)
         for one in history.contacts_of(siren):
             if one.cause in ("panel", "fault"):
                 continue
@@ -57,6 +58,12 @@ def no_unauth(history: History) -> Breaches:
                 yield f"{siren} was on for {(one.end_us - end) / S:.1f} s after all that asked for it"
 
 
+def ordered_spans(history: History, siren: str) -> list[tuple[int, int]]:
+    """From when to when somebody wanted it to sound."""
+    return [(on - GOLDEN_US, off) for o in history.sounding_orders() if siren in o.sirens
+            for on, off in history.spans(o, siren)] + history.asked_spans(siren)
+
+
 def two_person(history: History) -> Breaches:
     """TWO-PERSON: what is accepted as live from afar was signed by as many persons with keys of their own as the role
     table asks, with no bad signature beside them; so says a second judge who shares no code with the gateway."""
@@ -64,7 +71,7 @@ def two_person(history: History) -> Breaches:
     live += [(gateway, str(r.body["order"])) for gateway, rows in history.journals.items() for _, r in rows
              if r.kind == "accept" and r.body.get("mode") == Mode.LIVE and r.body.get("door") == "mqtt"]
     own = {str(r.body["order"]) for rows in history.journals.values() for _, r in rows
-           if r.kind == "accept" and r.body.get("door") == "local"}
+           if r.kind == "accept" and r.body.get("door") in ("local", "rule")}
     good = {(a.gateway, a.order) for a in history.arrivals if a.authorised}
     for gateway, order in sorted(set(live)):
         if history.wired and order not in own and (gateway, order) not in good and not _cabinet(history, gateway):
@@ -72,8 +79,9 @@ def two_person(history: History) -> Breaches:
 
 
 def _cabinet(history: History, gateway: str) -> bool:
-    """Whether the journal that would say `this was asked at the cabinet` may have been lost."""
-    asked = any(a.gateway == gateway and a.verb == "stop" for a in history.asks)
+    """Whether the journal that would say `this was asked at the cabinet`, or by a rule, may have been lost."""
+    asked = any(a.gateway == gateway and a.verb == "stop" for a in history.asks) or any(
+        w.gateway == gateway and w.starts for w in history.watched)
     return asked and any(t.kind in ("disk", "process") and t.on == gateway for t in history.troubles)
 
 
@@ -176,7 +184,7 @@ def fresh(history: History) -> Breaches:
 
 def scope(history: History) -> Breaches:
     """SCOPE: outputs are closed by a write only where an order that arrived means their siren, by its area, layer and
-    list, or somebody at the cabinet named it; an output that drives no siren is never closed."""
+    list, somebody at the cabinet named it, or a flood's policy does; an output that drives no siren is never closed."""
     for one in history.stray:
         if one.cause == "write":
             yield f"{one.siren} drives nothing, and was closed at {one.on_wall_us}"
@@ -184,7 +192,8 @@ def scope(history: History) -> Breaches:
         gateway = history.gateway_of(siren)
         since = min([a.at_us for o in history.sounding_orders() if siren in o.sirens
                      for a in history.arrivals_of(o, gateway)]
-                    + [a.at_us for a in history.asks if a.siren == siren and a.user != "guest"], default=NEVER_US)
+                    + [a.at_us for a in history.asks if a.siren == siren and a.user != "guest"]
+                    + [since for since, _ in history.flood_spans(siren)], default=NEVER_US)
         for one in history.contacts_of(siren):
             if one.cause == "write" and one.on_wall_us < since - EDGE_US:
                 yield f"{siren} was closed at {one.on_wall_us}, and nothing that had come meant it"

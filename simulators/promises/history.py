@@ -13,9 +13,10 @@ from functools import cached_property
 from controller.config import Config, Drive, SirenSection
 from controller.event import Record
 from controller.signal import Phase, Signals, Timeline
-from controller.wire import Action, Birth, Event, OrderBody, Receipt, State, to_wall_us
+from controller.wire import Action, Birth, Event, Mode, OrderBody, Receipt, State, to_wall_us
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import OutputClass
+from simulators.promises.gauges import Watched
 
 GOLDEN_US = 500 * MS
 """Edges within half a second of the published pattern."""
@@ -166,6 +167,10 @@ class History:
     """What must not grow without end: the most that was seen, and its limit."""
     unwell: Sequence[str] = ()
     """What was still wrong when everything had been well for two minutes."""
+    watched: Sequence[Watched] = ()
+    """Low-lying spots, with what their gauges showed."""
+    roadside: Sequence[Sounding] = ()
+    """When a light was on, or a boom asked to close: `spot-1.beacon`."""
     begins_us: int = 0
     wired: bool = False
     """Arrivals, contacts, troubles and lives were written down."""
@@ -264,22 +269,47 @@ class History:
     def spans(self, order: Ordered, siren: str) -> list[tuple[int, int]]:
         """From when to when it may sound here: from each arrival, or from its instant by the gateway's clock."""
         gateway, length_us = self.gateway_of(siren), self.length_us(order)
-        arrived = self.arrivals_of(order, gateway)
+        arrived = [a for a in self.arrivals_of(order, gateway) if not self._refused(order, a)]
         if order.start_wall_us is None:
             if not self.wired:
                 start_us = self.start_of(order, siren)
                 return [] if start_us is None else [(start_us, start_us + length_us)]
-            return [(a.at_us, a.at_us + length_us) for a in arrived]
+            return [(a.at_us, min(a.at_us + length_us, self._loss_us(gateway, a.at_us))) for a in arrived]
         starts = {order.start_wall_us, *(order.start_wall_us - c.offset_us for c in self.clocks.get(gateway, ()))}
-        return [(start, start + length_us) for start in starts if arrived]
+        # An armed drill waits for the end of SAFE-MIN.
+        ends = [] if order.body.mode is Mode.LIVE else [t for t in self.troubles if t.kind == "safe-min"]
+        return [(max([start, *(t.to_us for t in ends if t.on == gateway and t.meets(start, start))]), start + length_us)
+                for start in starts if arrived]
+
+    def _refused(self, order: Ordered, arrival: Arrival) -> bool:
+        """Whether it must not sound although it is rightly signed: a drill in SAFE-MIN, or what was issued before the
+        journal was lost, which may have sounded already."""
+        here, at_us = arrival.gateway, arrival.at_us
+        if order.body.mode is not Mode.LIVE and self.wrong("safe-min", here, at_us, at_us):
+            return True
+        return any(t.kind == "lost" and t.on == here and order.issued_us < t.from_us < at_us for t in self.troubles) \
+            and order.start_wall_us is None and self.clock_steady(here, self.begins_us, at_us)
+
+    def _loss_us(self, gateway: str, since_us: int) -> int:
+        """When the journal was lost that knew of what came at `since_us`; what was on then is off soon after."""
+        return min((t.from_us for t in self.troubles if t.kind == "lost" and t.on == gateway and t.from_us >= since_us),
+                   default=NEVER_US)
 
     def asked_spans(self, siren: str) -> list[tuple[int, int]]:
-        """From when to when somebody at the cabinet may have it sound."""
+        """From when to when somebody at the cabinet may have it sound; in SAFE-MIN nobody."""
+        gateway = self.gateway_of(siren)
         return [(a.at_us, a.at_us + round(a.seconds * S) + STOP_US) for a in self.asks
-                if a.siren == siren and a.verb in ("growl", "activate") and a.user != "guest"]
+                if a.siren == siren and a.verb in ("growl", "activate") and a.user != "guest"
+                and not self.wrong("safe-min", gateway, a.at_us, a.at_us)]
+
+    def flood_spans(self, siren: str) -> list[tuple[int, int]]:
+        """From when to when it may sound of itself: a vote stood, under a signed policy."""
+        return [(since, until + w.length_us) for w in self.watched if siren in w.sirens for since, until in w.starts]
 
     def rivals(self, order: Ordered | None, siren: str, from_us: int, to_us: int) -> bool:
         """Whether anything else was said of this siren in this time: another order, a stop, somebody at the cabinet."""
+        if any(start <= to_us and end >= from_us for start, end in self.flood_spans(siren)):
+            return True
         for other in self.orders:
             if other is order or siren not in other.sirens:
                 continue
@@ -342,6 +372,11 @@ class History:
         keys = [(t.from_us, t.to_us, True) for t in self.troubles if t.kind == "key" and t.on == siren]
         tags = [(t.from_us, t.to_us, False) for t in self.troubles if t.kind == "tag" and t.on == siren]
         return keys + tags
+
+    def forgot(self, gateway: str) -> bool:
+        """Whether something that it knew may be on no disk: its journal was lost, or failed and the process died."""
+        kinds = {t.kind for t in self.troubles if t.on == gateway}
+        return "lost" in kinds or {"disk", "process"} <= kinds
 
     def alive(self, gateway: str, from_us: int, to_us: int) -> bool:
         """Whether one process lived all the time."""

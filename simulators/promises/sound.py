@@ -5,6 +5,7 @@ from itertools import pairwise
 from controller.signal import Phase, Signals
 from controller.wire import Mode
 from firmware_bridge.machine import MS, S
+from simulators.promises import flood
 from simulators.promises.history import (
     GOLDEN_US,
     LEASE_US,
@@ -37,6 +38,7 @@ def bounded_on(history: History) -> Breaches:
         asked = [(history.spans(o, siren), max(p.off_us - p.on_us for p in _lengths(history, o)))
                  for o in history.sounding_orders() if siren in o.sirens]
         asked += [([(a.at_us, a.at_us + STOP_US)], round(a.seconds * S)) for a in history.asks if a.siren == siren]
+        asked += [(history.flood_spans(siren), w.phase_us) for w in history.watched if siren in w.sirens]
         bound_us = history.bound_us(siren)
         for one in history.contacts_of(siren):
             limit_us = bound_us + sum(longest for spans, longest in asked if any(
@@ -68,6 +70,9 @@ def stop_wins(history: History) -> Breaches:
             later = [(on, off) for o in history.sounding_orders() if siren in o.sirens and o.issued_us >= issued - 1
                      for on, off in history.spans(o, siren)]
             later += [(on, off) for on, off in history.asked_spans(siren) if on >= at]
+            # A flood has its siren once: what began before the stop does not begin again.
+            later += [] if any(c[0].on_wall_us <= at for c in flood.begun(history, siren)) else \
+                history.flood_spans(siren)
             healthy = not history.hurting(siren, at - STOP_US, at + STOP_US)
             quiet = at + (STOP_US if healthy else max(STOP_US, history.bound_us(siren)))
             steady = history.clock_steady(gateway, history.begins_us, at)
@@ -179,7 +184,7 @@ def priority(history: History) -> Breaches:
             others = [o for o in history.orders if o not in (high, lower[0]) and siren in o.sirens]
             if (others or history.hurting(siren, arrived - 30 * S, end) or history.locked(siren) or first is None
                     or not history.alive(gateway, arrived - BOOT_US, end) or history.held(siren, 0, end)
-                    or any(a.siren in (siren, "all") for a in history.asks)
+                    or any(a.siren in (siren, "all") for a in history.asks) or history.flood_spans(siren)
                     or not history.clock_steady(gateway, history.begins_us, end) or not _in_time(history, high, gateway)
                     or (high.start_wall_us is None and history.spans(lower[0], siren)[0][0] < arrived + LIVE_US)):
                 # What sounded before it must end first: then its first edge cannot be told from the other's.

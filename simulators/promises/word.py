@@ -74,15 +74,15 @@ def answered(history: History) -> Breaches:
 
     Of an order that reached a process which lived on for five seconds; one refusal of the whole order is the last word
     for every siren. A refusal that another attempt may undo (`no-time`, `not-yet`, `busy`) is no last word but the
-    only one if no other comes. Where the disk failed and the process died as well, what was said may be said twice, and
-    what was under way may have no last word: nobody remembers it, and the hub says `no answer`.
+    only one if no other comes. Where the disk failed and the process died as well, or the journal was lost, what was
+    said may be said twice, and what was under way may have no last word: nobody remembers it, and the hub says
+    `no answer`.
     """
     for order in history.orders:
         for gateway in dict.fromkeys(history.gateway_of(s) for s in order.sirens):
             if history.wired and not any(a.lived_us > HEARD_US for a in history.arrivals_of(order, gateway)):
                 continue
-            amnesia = any(t.kind == "disk" and t.on == gateway for t in history.troubles) and any(
-                t.kind == "process" and t.on == gateway for t in history.troubles)
+            amnesia = history.forgot(gateway)
             # A false copy, made by nobody who may, is refused by the id that it bears: no word on the true order.
             copied = any(a.order == order.id and a.gateway == gateway and not a.authorised for a in history.arrivals)
             whole = [r for r in history.of(order, "") if r.gateway == gateway and r.stage.terminal]
@@ -111,11 +111,10 @@ def drill_is_not_live(history: History) -> Breaches:
 def audit(history: History) -> Breaches:
     """AUDIT: the numbers of receipts and events have no hole in the journal and none means two things, there and in
     what was said. Where the disk refused rows and the process died before they could be written again, that is
-    forgiven: under NO-JOURNAL it is said that the journal lacks them."""
+    forgiven: under NO-JOURNAL it is said that the journal lacks them. So it is where the journal was lost: the numbers
+    begin anew, and the hub says `journal-shorter`."""
     for gateway, rows in history.journals.items():
-        if not history.wired or (
-                any(t.kind == "disk" and t.on == gateway for t in history.troubles)
-                and any(t.kind == "process" and t.on == gateway for t in history.troubles)):
+        if not history.wired or history.forgot(gateway):
             continue
         kept = [(r.body.get("seq"), str(dict(r.body))) for _, r in rows if r.kind in ("receipt", "event")]
         numbers = {seq for seq, _ in kept} | {r.body.get("seq") for _, r in rows if r.kind == "omitted"}

@@ -12,17 +12,20 @@ import pytest
 
 from controller import (
     agenda,
+    alarm,
     evidence,
     intake,
     isolator,
     ledger,
     notices,
     orders,
+    rule,
     session,
     site,
     sounding,
     tickets,
     trust,
+    vote,
 )
 from controller import siren as siren_module
 from controller.event import BrokerUp
@@ -232,6 +235,34 @@ def flips(patch: Patch) -> None:
     patch.setattr(modbus, "request_pdu", flip)
 
 
+def trusts_every_gauge(patch: Patch) -> None:
+    patch.setattr(vote.Vote, "confirmed", lambda self, at_cm, release_cm:
+                  alarm.Says.HIGH if self._for(at_cm) else vote.Vote.suspected(self, at_cm, release_cm))
+
+
+def lets_go_at_once(patch: Patch) -> None:
+    made = alarm.Alarm.__init__
+
+    def hasty(self: alarm.Alarm, id: str, on_delay_us: int, off_delay_us: int, latch: bool = False) -> None:
+        made(self, id, on_delay_us, S, latch)
+
+    patch.setattr(alarm.Alarm, "__init__", hasty)
+
+
+def knows_no_rest(patch: Patch) -> None:
+    """It asks again and again while the water stands, each time under another name."""
+    sirens = rule.Rule._sirens
+
+    def again(self: rule.Rule, now_us: int, loud: Any) -> None:
+        if self.flood.asked and self.flood.siren_wall_us is not None and self._cool_us is not None \
+                and now_us > self._cool_us - self._cool_down_us + 10 * S:
+            self.flood = rule.Flood(self.flood.id + "x")
+            self._cool_us = None
+        sirens(self, now_us, loud)
+
+    patch.setattr(rule.Rule, "_sirens", again)
+
+
 BROKEN: dict[str, Broken] = {
     "believes everything": Broken("NO-UNAUTH", (15,), believes_everything),
     "one person is enough": Broken("TWO-PERSON", (15,), one_person_is_enough),
@@ -249,9 +280,12 @@ BROKEN: dict[str, Broken] = {
     "says it twice": Broken("ANSWERED", (176,), says_it_twice),
     "calls it a drill": Broken("DRILL≠LIVE", (31,), calls_it_a_drill),
     "lets others speak": Broken("SINGLE-MASTER", (32,), lets_others_speak),
-    "forgets its list": Broken("MONOTONE-TRUST", (198,), forgets_its_list),
+    "forgets its list": Broken("MONOTONE-TRUST", (1,), forgets_its_list),
     "leaves holes": Broken("AUDIT", (15,), leaves_holes),
     "forgets no action": Broken("BOUNDED", (15,), forgets_no_action),
     "stays away": Broken("RECOVER", (25,), stays_away),
+    "trusts every gauge": Broken("VOTE", (147,), trusts_every_gauge),
+    "lets go at once": Broken("NO-FLAP", (9,), lets_go_at_once),
+    "knows no rest": Broken("NO-FLAP", (9,), knows_no_rest),
     "flips": Broken("WRITE-SHAPE", (15,), flips),
 }
