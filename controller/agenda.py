@@ -8,7 +8,6 @@ Each leaves by exactly one way, with one terminal stage. It refuses to know devi
 locked out or in a fault.
 """
 
-from collections import deque
 from collections.abc import Iterator
 
 from controller import allowance
@@ -16,6 +15,7 @@ from controller.allowance import Allowance
 from controller.event import Clock, Progress, Stop
 from controller.evidence import Witness
 from controller.sounding import Closing, Sounding
+from controller.strain import Strain
 from controller.switch import PREPARE_US, TOUCH_US
 from controller.wire import Mode, Stage
 from firmware_bridge.machine import MS, S, earliest
@@ -25,10 +25,7 @@ LIMIT = 16
 PREEMPT_US = 500 * MS
 """What sounds is ended this long before the first edge of what outranks it, so that the two are heard apart."""
 LOCKED = "isolated; sounds only if released by then"
-HOUR_US = 3600 * S
 ALLOWED_MIN = allowance.ALLOWED_US // (60 * S)
-STARTS_LIMIT = 600
-"""Contactor starts remembered; a config cannot allow more in an hour."""
 
 
 class Agenda:
@@ -40,8 +37,7 @@ class Agenda:
         self.not_before_us = 0
         self.allowance = Allowance()
         self._closing: list[Closing] = []
-        self._starts_per_hour = starts_per_hour
-        self._starts: deque[int] = deque(maxlen=STARTS_LIMIT)
+        self.strain = Strain(starts_per_hour)
 
     def knows(self, activation: str) -> bool:
         return any(s.order.activation == activation for s in (*self.armed.values(), *self.sounded()))
@@ -86,6 +82,7 @@ class Agenda:
         for sounding in self.armed.values():
             sounding.place(now_us, clock, now_us)
         self.allowance.place(now_us, clock)
+        self.strain.place(now_us, clock)
 
     def locked(self) -> Iterator[Progress]:
         """It is locked out from now on. Whether it is free is looked at when what waits would start."""
@@ -211,7 +208,7 @@ class Agenda:
 
     def edge(self, n: int, edge_us: int) -> Iterator[Progress]:
         """An on-edge was acknowledged; the first one is told."""
-        self._starts.append(edge_us)
+        self.strain.edge(edge_us)
         if self.run is not None:
             yield from self.run.edge(n, edge_us)
 
@@ -239,15 +236,13 @@ class Agenda:
 
     # Starts of a motor.
 
-    def strain(self, now_us: int, new: Sounding, now: bool) -> str:
-        """How many starts in an hour `new` would make, where that is too many; `now`: with those of the last hour."""
-        limit = self._starts_per_hour
-        starts = len(new.phases) + (sum(edge_us > now_us - HOUR_US for edge_us in self._starts) if now else 0)
-        return f"{starts} starts per hour, {limit} allowed" if limit is not None and starts > limit else ""
+    def strained(self, now_us: int, new: Sounding, now: bool) -> str:
+        """Why `new` would start the motor too often within an hour; `now`: with the starts of the last one."""
+        return self.strain.too_much(now_us, len(new.phases), now)
 
     def _refuses(self, now_us: int, new: Sounding, now: bool) -> str:
         """A drill that asks too much of a motor is refused; a live one goes on, and is told of."""
-        return "" if new.order.mode is Mode.LIVE else self.strain(now_us, new, now)
+        return "" if new.order.mode is Mode.LIVE else self.strained(now_us, new, now)
 
 
 def _first_us(sounding: Sounding) -> int:

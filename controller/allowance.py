@@ -46,6 +46,8 @@ class Sounded(Message):
     """How long its output was commanded on."""
     at: Instant | None = None
     """When it ended; None: the clock was not to be believed."""
+    starts: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """How often it was turned on (`strain.py`); an older version did not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,13 @@ def proof(event: Progress, wall: Wall) -> dict[str, object]:
     }
 
 
+def sounded(event: Progress, wall: Wall) -> dict[str, object]:
+    """That a sounding is over, as the journal has it."""
+    return {"order": event.order, "siren": event.siren, "us": event.on_us,
+            "at": None if wall.believed_us is None else wall.text,
+            "starts": event.evidence.commanded if event.evidence else 1}
+
+
 def line(client: int, last: bool, **members: object) -> Publish:
     """One line of answer to a local client. Empty members are left out."""
     payload = {**{k: v for k, v in members.items() if v not in (None, "", [])}, "last": last}

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from controller import allowance, desk, wiring
+from controller import allowance, desk, strain, wiring
 from controller.chain import Head
 from controller.config import Config, Drive
 from controller.event import (
@@ -151,9 +151,9 @@ class Gateway:
         self.orders.restore(records, forgot)
         self.session.restore(records)
         self.lockout.restore(records)
-        sounded, cut = allowance.restored(records), held(records)
+        sounded, began, cut = allowance.restored(records), strain.restored(records, config.signals), held(records)
         for siren in self.sirens.values():
-            siren.restore(sounded.get(siren.id, ()), cut.get(siren.id))
+            siren.restore(sounded.get(siren.id, ()), cut.get(siren.id), began.get(siren.id, ()))
             siren.isolator.restore(self.lockout.why(siren.id), self.lockout.key(siren.id))
         self.clock: Clock | None = None
         self._everyone = Everyone(config)

@@ -295,8 +295,7 @@ class Orders:
             part.step(Kind.STARTED)
         if event.stage not in (Stage.RECEIVED, Stage.ACCEPTED):
             if event.on_us:
-                at = None if self._wall.believed_us is None else self._wall.text
-                self._keep("sounded", {"order": entry.id, "siren": part.siren, "us": event.on_us, "at": at})
+                self._keep("sounded", answers.sounded(event, self._wall))
             told = self._end if event.stage.terminal else self._answer
             told(entry, part.siren, event.stage, event.reason, answers.proof(event, self._wall))
 

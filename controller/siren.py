@@ -23,6 +23,7 @@ from controller.isolator import Isolator
 from controller.motor import Ill, Motor
 from controller.quiet import Quiet
 from controller.sounding import Sounding
+from controller.strain import Began
 from controller.switch import PREPARE_US, Balked, Off, On, Seen, Switch, Switched, SwitchEvent
 from controller.watch import Says, Stand, Watch
 from controller.wire import Stage
@@ -83,9 +84,11 @@ class Siren:
         """Its output was read, or was found to be unreadable: start-up need not wait for it any longer."""
         return self._watch.known or self._online is False
 
-    def restore(self, sounded: Sequence[Before], held: str | None = None) -> None:
-        """As the journal tells: what it sounded before the restart, and why its second path held it off, if it did."""
+    def restore(self, sounded: Sequence[Before], held: str | None = None, began: Sequence[Began] = ()) -> None:
+        """As the journal tells: what it sounded before the restart, why its second path held it off, if it did, and
+        when its motor was started."""
         self._agenda.allowance.restore(sounded)
+        self._agenda.strain.restore(began)
         if held is not None and self._fault.restore(held):
             self.state = State.FAULT
         self.deadline = self._due()
@@ -184,7 +187,7 @@ class Siren:
         elif run is not None:
             self._finish()
         self._out += self._quiet.give_up(Stage.FAILED, "a sounding comes first")
-        strain = self._agenda.strain(now_us, new, now=True)
+        strain = self._agenda.strained(now_us, new, now=True)
         if strain:
             self._out.append(Notice("starts-per-hour", self.id, strain))
         if self.state is State.FAULT:

@@ -312,13 +312,14 @@ def test_how_long_it_was_on_is_kept_beside_its_last_receipt() -> None:
     desk = Desk()
     first = of(Activate, desk.sounds(live()))[0]
     out = desk.progress(first, Stage.FINISHED, on_us=90 * S)
-    assert kept(out) == [{"order": name(1), "siren": "s-1", "us": 90 * S, "at": "2026-09-18T02:00:00.000Z"}]
+    assert kept(out) == [{"order": name(1), "siren": "s-1", "us": 90 * S, "at": "2026-09-18T02:00:00.000Z",
+                          "starts": 1}]
     assert kept(desk.progress(first, Stage.FINISHED, on_us=90 * S)) == [], "once"
     desk.tick(5, level=Trust.UNTRUSTED)
     second = Activate(**{**{f: getattr(first, f) for f in first.__slots__}, "siren": "s-2",
                          "activation": f"{name(1)}/s-2"})
     assert kept(desk.progress(second, Stage.STOPPED, on_us=S)) == [
-        {"order": name(1), "siren": "s-2", "us": S, "at": None}]
+        {"order": name(1), "siren": "s-2", "us": S, "at": None, "starts": 1}]
 
 
 def test_what_a_restart_cut_does_not_open_it_again() -> None:
