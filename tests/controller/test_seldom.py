@@ -35,7 +35,7 @@ def test_a_timeline_without_sound_is_no_sounding() -> None:
 def test_an_edge_that_is_told_when_nothing_sounds_any_more_counts_as_a_start() -> None:
     agenda = Agenda(1)
     assert list(agenda.edge(0, 5 * S)) == []
-    assert len(agenda._starts) == 1
+    assert len(agenda.strain._edges) == 1
 
 
 def test_a_signal_beyond_45_minutes_is_refused_by_whoever_has_it() -> None:
