@@ -1,4 +1,4 @@
-"""The order of the tests: `make test` runs three files at a time, and nobody is to wait for the longest at the end."""
+"""The order of the tests: `make test` runs four files at a time, and nobody is to wait for the longest at the end."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ LONGEST_FIRST = (
     "controller/test_siren", "controller/test_gateway", "system/test_check", "peers/test_mbpoll",
     "system/test_blackbox_command", "attacks/test_attack_bench", "attacks/test_named_attacks", "bench/test_fuzz",
     "transport/test_tls", "controller/test_journal", "firmware_bridge/test_hostile", "attacks/test_bounds",
+    "simulators/test_promises", "controller/test_flood_in_the_world",
 )
 """Files that take ten seconds or more, from two minutes downwards. Half of them wait for real processes and lines,
 half compute (200 lives of the swarm take a minute and a half of one core), and so the two share the cores."""

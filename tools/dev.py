@@ -218,8 +218,8 @@ def demo_flood(rest: list[str]) -> int:
 
 
 def test(rest: list[str]) -> int:
-    """Three files at a time: half of the tests compute, and half wait for real processes and lines."""
-    return python("-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *rest)
+    """Four files at a time: half of the tests compute, and half wait for real processes and lines."""
+    return python("-m", "pytest", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *rest)
 
 
 def check(rest: list[str]) -> int:
