@@ -37,16 +37,21 @@ class Ground:
         return Underpass(World(self.plan, [self.config], listed, policy=text), self.config)
 
 
-def ground(folder: Path, at_once: bool = False) -> Ground:
-    """Made in `folder`. `at_once`: no colour waits out a delay, so that only the machine's own time is measured."""
+def at_once(folder: Path) -> None:
+    """No colour waits out a delay, so that only the machine's own time is measured."""
+    scale = folder / "scale-15-27-40.toml"
+    lines = [line for line in scale.read_text(encoding="utf-8").splitlines() if "on_delay_s" not in line]
+    scale.write_text("\n".join(f"{line}\non_delay_s = 0" if line.startswith("at_cm") else line for line in lines),
+                     encoding="utf-8")
+
+
+def ground(folder: Path, hasty: bool = False) -> Ground:
+    """Made in `folder`; `hasty`: `at_once`."""
     for name in ("flood", "profiles", "signals"):
         shutil.copytree(CONFIGS / name, folder / name, ignore=shutil.ignore_patterns("run"))
     here = folder / "flood"
-    if at_once:
-        scale = here / "scale-15-27-40.toml"
-        lines = [line for line in scale.read_text(encoding="utf-8").splitlines() if "on_delay_s" not in line]
-        scale.write_text("\n".join(f"{line}\non_delay_s = 0" if line.startswith("at_cm") else line for line in lines),
-                         encoding="utf-8")
+    if hasty:
+        at_once(here)
     sign(here)
     return Ground(site.load(here / "site.toml"), config.load(here / "gateway.toml"), here)
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,28 @@ from simulators.city import ROOT, City, DidNotStart
 from simulators.staff import Seen, picture
 
 SPOT, GATEWAY, RED_CM = "nongye", "gw-nongye", 40.0
-STORM = "two-minutes.csv"
-LENGTH_S = 130.0
-"""The storm, and some seconds of dry road."""
 FRAME_S = 1.0
 NEAR_CM = 3.0
 """A siren may sound from so little below red on: ripples."""
-WARNED_S = 10.0
-"""At 45 cm a minute, three times a flash flood, the sign has warned so long before red. (`bench flood`: 60 s at 15.)"""
+LONGEST_S = 40
+"""A siren sounds for so long at most; not ten minutes, as a flood's may."""
+BOOK_S = 15.0
+"""The hub writes its book each five seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What is played."""
+
+    storm: str = "two-minutes.csv"
+    """A file beside the configuration."""
+    length_s: float = 130.0
+    """The storm, and some seconds of dry road."""
+    warned_s: float = 10.0
+    """At 45 cm a minute, three times a flash flood, the sign has warned so long before red. (`bench flood`: 60 s at
+    15.)"""
+    short: bool = False
+    """It ends when the siren has fallen silent."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         city = City(gateways=("gateway.toml",), demo="flood")
         sign(city.demo)
         with city:
-            figures = _run(city, say, stream.isatty(), args.out)
+            figures = play(city, Show(), say, stream.isatty(), args.out)
     except DidNotStart as error:
         print(error, file=sys.stderr)
         return 1
@@ -67,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if figures["kept"] else 1
 
 
-def sign(folder: Path) -> dict[str, dict[str, str]]:
+def sign(folder: Path, longest_s: int = LONGEST_S) -> dict[str, dict[str, str]]:
     """A trust list and a policy for the configuration in `folder`: made here, signed by keys that nobody else has.
 
     Gives the persons' keys, by role.
@@ -88,7 +103,7 @@ def sign(folder: Path) -> dict[str, dict[str, str]]:
         (folder / name).write_text(text.replace("A" * 43, root["x"]), encoding="utf-8")
     here = floods.ground(config.load(folder / "gateway.toml"))
     rule = {"spot": SPOT, "digest": here.spots[SPOT], "from": "red", "sirens": ["s-1"], "sound": "demo-air-raid",
-            "sound_digest": here.signals["demo-air-raid"], "max_duration_s": 40}
+            "sound_digest": here.signals["demo-air-raid"], "max_duration_s": longest_s}
     policy = {"v": 1, "version": 1, "deployment": "demo", "gateway": GATEWAY, "area": here.area,
               "issued_at": "2026-06-01T01:00:00.000Z", "rule": [rule]}
     (folder / "run/policy.json").write_bytes(keys.sign_list(
@@ -96,18 +111,19 @@ def sign(folder: Path) -> dict[str, dict[str, str]]:
     return persons
 
 
-def _run(city: City, say: Callable[[str], None], live: bool, out: Path) -> dict[str, Any]:
-    words = (city.demo / STORM).read_text(encoding="utf-8").splitlines()[1].removeprefix("# ")
+def play(city: City, show: Show, say: Callable[[str], None], live: bool, out: Path) -> dict[str, Any]:
+    """The storm over a city that runs, and what came of it."""
+    words = (city.demo / show.storm).read_text(encoding="utf-8").splitlines()[1].removeprefix("# ")
     say(f"就绪 Ready. 暴雨开始 The storm begins. {words}\n")
     loaded = city.configs[0]
     depths = loaded.depths_of(next(s for s in loaded.spec.spot if s.id == SPOT))
     # The gauges have to be believed before the water comes.
     city.wait_for(lambda: (now := state(city)) is not None and now.state == "DRY", "a dry road")
     began_us = time.time_ns() // 1000
-    door(city, {"do": "storm", "file": str(city.demo / STORM)})
+    door(city, {"do": "storm", "file": str(city.demo / show.storm)})
     seen: list[Seen] = []
     told, drawn = 0, 0
-    while (t_s := time.time() - began_us / 1e6) < LENGTH_S:
+    while (t_s := time.time() - began_us / 1e6) < show.length_s and not (show.short and _silent_again(city)):
         shown = state(city)
         water = door(city, {"do": "state"})["waters"]["road"]["level_m"] * 100
         level = shown.points.get("level_cm") if shown else None
@@ -115,7 +131,7 @@ def _run(city: City, say: Callable[[str], None], live: bool, out: Path) -> dict[
         seen.append(Seen(t_s, water, float(level) if isinstance(level, int | float) else None, colour))
         news = _news(city, began_us)
         if live:
-            lines = [*picture(seen, depths, LENGTH_S), *_beside(shown), *news[-6:]]
+            lines = [*picture(seen, depths, show.length_s), *_beside(shown), *news[-6:]]
             columns = shutil.get_terminal_size().columns
             print((f"\x1b[{drawn}A" if drawn else "") + "".join(f"\x1b[2K{line[:columns + 400]}\n" for line in lines)
                   + "\x1b[0J", end="", flush=True)
@@ -126,8 +142,13 @@ def _run(city: City, say: Callable[[str], None], live: bool, out: Path) -> dict[
         told = len(news)
         time.sleep(FRAME_S)
     if not live:
-        say("\n" + "\n".join(picture(seen, depths, LENGTH_S, ink=False)))
-    return _judged(city, say, seen, began_us, out)
+        say("\n" + "\n".join(picture(seen, depths, show.length_s, ink=False)))
+    return _judged(city, show, say, seen, began_us, out)
+
+
+def _silent_again(city: City) -> bool:
+    on = [s["on"] for s in city.sound_log() if (s["unit"], s["channel"]) == ("relay-1", 1)]
+    return True in on and not on[-1]
 
 
 def door(city: City, request: dict[str, Any]) -> dict[str, Any]:
@@ -182,17 +203,18 @@ def _news(city: City, began_us: int) -> list[str]:
     return out
 
 
-def _judged(city: City, say: Callable[[str], None], seen: list[Seen], began_us: int, out: Path) -> dict[str, Any]:
+def _judged(city: City, show: Show, say: Callable[[str], None], seen: list[Seen], began_us: int,
+            out: Path) -> dict[str, Any]:
     """What was done, against what the water did and what the devices logged."""
     sounds = [s for s in city.sound_log() if (s["unit"], s["channel"]) == ("relay-1", 1)]
     on = [(s["wall_us"] - began_us) / 1e6 for s in sounds if s["on"]]
     told = _told(city, began_us)
     warned = next((t for t, state in told if state.points.get("sign") and state.state != "DRY"), None)
-    red = next((one.t_s for one in seen if one.true_cm >= RED_CM), LENGTH_S)
+    red = next((one.t_s for one in seen if one.true_cm >= RED_CM), show.length_s)
     wet = [one.true_cm for one in seen if on and one.t_s <= on[0]]
     sirens = {e.what: e for e in city.events()}
     kept = {
-        "屏幕早于红色预警 the sign warned before red": warned is not None and red - warned >= WARNED_S,
+        "屏幕早于红色预警 the sign warned before red": warned is not None and red - warned >= show.warned_s,
         "警报器响且不误响 the siren sounded, and not for nothing": bool(on) and max(wet) >= RED_CM - NEAR_CM,
         "一次积水只触发一次 asked for once": sum(e.what == "flood-siren" for e in city.events()) == 1,
         "最终静默 silent at the end": 2 * len(on) == len(sounds),
@@ -203,17 +225,23 @@ def _judged(city: City, say: Callable[[str], None], seen: list[Seen], began_us: 
         say(f"  {'✓' if good else '✗'} {what}")
     stem = out / "demo-flood"
     out.mkdir(parents=True, exist_ok=True)
-    hub = [sys.executable, "-m", "hub", "flood", "events", "--last", "4", *city.hub_arguments]
-    time.sleep(6)  # the hub writes its book each five seconds
+    hub = [sys.executable, "-m", "hub", "flood", "events", "--last", "6", *city.hub_arguments]
+    book = time.monotonic() + BOOK_S
+    while "flood-siren" not in _said(hub).stdout and time.monotonic() < book:
+        time.sleep(FRAME_S)
     for command in ([sys.executable, "-m", "controller.ctl", "flood", "export", SPOT, "--journal",
                      str(city.demo / "run/gw-nongye.db"), "-o", str(stem)], hub):
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        done = _said(command)
         say("\n$ " + " ".join(command[2:6]) + " ...\n" + (done.stdout or done.stderr).rstrip())
         kept[" ".join(command[2:5])] = done.returncode == 0
     return {"kept": all(kept.values()), "judged": kept, "warned_s": warned, "red_s": red, "siren_s": on[:1],
             "sounds": len(on), "events": sorted(sirens),
             "sheet": hashlib.sha256(stem.with_name("demo-flood.svg").read_bytes()).hexdigest()[:16]
             if stem.with_name("demo-flood.svg").exists() else ""}
+
+
+def _said(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
 
 
 def _told(city: City, began_us: int) -> list[tuple[float, State]]:

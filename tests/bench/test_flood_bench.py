@@ -71,9 +71,9 @@ def test_a_ledger_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_sign_warns_in_time_with_all_gauges_and_with_one_dead(tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flood, "STEPS_CM", (17,))
-    at_once = underpass.ground(tmp_path, at_once=True)
-    assert max(flood.lags(at_once, None)) <= flood.SIGHT_S
-    assert max(flood.lags(at_once, "press-1")) <= flood.BLIND_S
+    hasty = underpass.ground(tmp_path, hasty=True)
+    assert max(flood.lags(hasty, None)) <= flood.SIGHT_S
+    assert max(flood.lags(hasty, "press-1")) <= flood.BLIND_S
 
 
 def test_a_flash_flood_is_warned_of_a_minute_before_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

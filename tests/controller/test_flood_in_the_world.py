@@ -12,7 +12,7 @@ import pytest
 from controller import config, origin, shelf, snapshot, wire
 from controller.config import Config
 from controller.ctl import flood, flood_ack, flood_wetcheck, status
-from controller.event import Ask, Publish
+from controller.event import Ask, BrokerDown, BrokerUp, Publish
 from controller.floods import ground
 from controller.origin import Origin
 from controller.shelf import Shelving
@@ -226,14 +226,34 @@ def test_without_a_policy_the_siren_waits_for_people(tmp_path: Path):
     assert underpass.sounds("relay-1", 1) == []
 
 
-@pytest.mark.parametrize(("target", "fault"), [("press-1", "stuck"), ("sonar-1", "dead")])
-def test_with_one_gauge_failed_it_does_the_same(underpass: Underpass, target: str, fault: str):
+@pytest.mark.parametrize(("target", "fault"), [
+    ("press-1", "stuck"), ("press-1", "flooded"), ("sonar-1", "dead"), ("io-1", "debris"),
+])
+def test_with_one_gauge_failed_either_way_it_does_the_same(underpass: Underpass, target: str, fault: str):
     underpass.world.inject(target, fault)
     underpass.storm()
     underpass.world.run(110)
     assert underpass.spot.state == "RED"
     assert "禁止通行" in str(underpass.spot.points["sign"])
     assert underpass.sounds("relay-1", 1)[0][1]
+
+
+def test_without_a_broker_it_does_the_same_and_tells_it_all_when_there_is_one_again(underpass: Underpass):
+    world, station = underpass.world, underpass.world.stations["gw-1"]
+    world.tell(station, BrokerDown("the line to the centre is cut"))
+    told = len(station.published)
+    underpass.storm(STANDS)
+    world.run(90)
+    assert not [p for _, p in station.published[told:] if p.client is None], "nobody hears of it"
+    assert underpass.sounds("relay-1", 1)[0][1]
+    assert (underpass.on(2), underpass.on(3)) == (True, True)
+    assert underpass.spoken
+    assert any("禁止通行".encode("gb2312") in f.seen.pdu for f in world.frames if f.line == "line-2")
+    world.tell(station, BrokerUp())
+    world.run(5)
+    assert underpass.spot.state == "RED"
+    assert len(underpass.events("flood-siren")) == 1
+    assert {e.detail.partition(";")[0] for e in underpass.events("flood-confirmed")} >= {"orange", "red"}
 
 
 def test_vehicles_and_one_flooded_gauge_sound_nothing(underpass: Underpass):
