@@ -355,7 +355,7 @@ class Gateway:
         """A device as the hub should see it."""
         self._shown_us[device_id] = now_us
         device = self.devices[device_id]
-        readings = [device.reading(name, now_us) for name, p in device.profile.points.items() if p.spec.poll_ms]
+        readings = [device.reading(name, now_us) for name in device.polled]
         points = {r.point: round(r.value, 6) if isinstance(r.value, float) else r.value for r in readings}
         bad = {r.point: str(r.why) for r in readings if r.why is not None}
         bad |= {r.point: "old" for r in readings if r.quality is Quality.UNCERTAIN}

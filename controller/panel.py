@@ -32,13 +32,14 @@ class _Shown:
 class Panel:
     def __init__(self) -> None:
         self._shown: dict[str, _Shown] = {}
-        self._greatest: dict[tuple[str, str], float] = {}
+        self._greatest: dict[str, dict[str, float]] = {}
+        """Id -> point -> the greatest magnitude it has shown."""
 
     @property
     def deadline(self) -> int | None:
         """When something is to be told again; what was never told is told by the next `due`."""
-        return earliest(*(shown.told_us + (GAP_US if shown.news else REPEAT_US)
-                          for shown in self._shown.values() if shown.told_us is not None))
+        return earliest(*[shown.told_us + (GAP_US if shown.news else REPEAT_US)
+                          for shown in self._shown.values() if shown.told_us is not None])
 
     def change(self, now_us: int, changed: Changed) -> None:
         shown = self._shown.get(changed.id)
@@ -48,9 +49,12 @@ class Panel:
             # A change back to what was told is no news, even when the one between was never told.
             shown.news = shown.told is None or self._differs(shown.told, changed)
             shown.newest, shown.since_us = changed, now_us
-        for name, value in (changed.points or {}).items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                self._greatest[changed.id, name] = max(self._greatest.get((changed.id, name), 0.0), abs(value))
+        if not changed.points:
+            return
+        greatest = self._greatest.setdefault(changed.id, {})
+        for name, value in changed.points.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                greatest[name] = max(greatest.get(name, 0.0), abs(value))
 
     def due(self, now_us: int) -> Iterator[tuple[Changed, int]]:
         """What to tell now, each with the instant it is true since; it counts as told."""
@@ -68,13 +72,18 @@ class Panel:
         if (told.state, told.why, told.activation, told.mode) != (new.state, new.why, new.activation, new.mode):
             return True
         old_points, new_points = told.points or {}, new.points or {}
-        if (told.bad or {}) != (new.bad or {}) or old_points.keys() != new_points.keys():
+        if (told.bad or {}) != (new.bad or {}):
             return True
+        if old_points == new_points:
+            return False
+        if old_points.keys() != new_points.keys():
+            return True
+        greatest = self._greatest.get(new.id, {})
         for name, value in new_points.items():
             old = old_points[name]
             if isinstance(value, bool | str | None) or isinstance(old, bool | str | None):
                 if old != value:
                     return True
-            elif abs(value - old) > DEADBAND * max(abs(value), self._greatest.get((new.id, name), 0.0)):
+            elif abs(value - old) > DEADBAND * max(abs(value), greatest.get(name, 0.0)):
                 return True
         return False

@@ -104,6 +104,7 @@ class Session:
         self._rewrite_us: int | None = None
         self._modes: set[tuple[str, str]] = set()
         """... with whom each is about; empty: the whole gateway."""
+        self.deadline: int | None = None
         self._offline_us: int | None = None
         """Since when there is no broker."""
         self._no_hub = False
@@ -120,8 +121,7 @@ class Session:
 
     # From outside.
 
-    @property
-    def deadline(self) -> int | None:
+    def _next_us(self) -> int | None:
         written = next(iter(self._writing.values()))[1] + DISK_PATIENCE_US if self._writing else None
         online = (self._panel.deadline, self._told_us + self._beat_us) if self._phase is Phase.ONLINE else ()
         return earliest(written, self._rewrite_us, self._notices.deadline, self._no_hub_us, *online)
@@ -148,8 +148,14 @@ class Session:
     @property
     def modes(self) -> tuple[str, ...]:
         """The degraded modes that are on, by name."""
-        own = {NO_JOURNAL: self._lost, OUTBOX_FULL: self._omitted, NO_HUB: self._no_hub}
-        return tuple(sorted({*(mode for mode, _ in self._modes), *(mode for mode, on in own.items() if on)}))
+        on = {mode for mode, _ in self._modes}
+        if self._lost:
+            on.add(NO_JOURNAL)
+        if self._omitted:
+            on.add(OUTBOX_FULL)
+        if self._no_hub:
+            on.add(NO_HUB)
+        return tuple(sorted(on))
 
     def will(self) -> tuple[str, bytes]:
         """What the broker says for us, retained, when we are gone without a word."""
@@ -238,7 +244,8 @@ class Session:
                 pass
         self._due(out)
         self._pump(out)
-        assert (deadline := self.deadline) is None or deadline > now_us, (deadline, now_us, event)
+        self.deadline = self._next_us()
+        assert self.deadline is None or self.deadline > now_us, (self.deadline, now_us, event)
         return out
 
     # Receipts and events.

@@ -34,14 +34,14 @@ class Belief:
         self.needed = frozenset[str]().union(*self.needs.values())
         self._device = device
         self._profile = profile
-        self._rare_us = rare_us
+        self._limits_us = {n: STALE_PERIODS * (p.spec.poll_ms * MS if p.spec.poll_ms else rare_us)
+                           for n, p in profile.points.items()}
+        """How old each may be before it is doubtful."""
 
     def reading(self, name: str, now_us: int) -> Reading:
         """The reading as it may be believed now: one that polls should have renewed long ago is not GOOD."""
         found = self.readings[name]
-        poll_ms = self._profile.points[name].spec.poll_ms
-        limit_us = STALE_PERIODS * (poll_ms * MS if poll_ms else self._rare_us)
-        if found.quality is GOOD and found.age_us(now_us) > limit_us:
+        if found.quality is GOOD and now_us - found.at_us > self._limits_us[name]:
             return replace(found, quality=UNCERTAIN)
         return found
 

@@ -157,6 +157,8 @@ class Device:
         self._statics = Round(tuple(p for p in needed if not p.spec.poll_ms), STATIC_US)
         """The points that others depend on and that have no poll of their own."""
         self._rounds = self._schedule()
+        self.polled = tuple(name for name, p in profile.points.items() if p.spec.poll_ms)
+        """The points that have a poll of their own."""
         self._setup_us: int | None = None
         """When the profile's `setup` is run next; None: the unit is not there, or has none."""
         self._set_up_us = -SETUP_RETRY_US
