@@ -69,6 +69,8 @@ class Isolator:
     @property
     def why(self) -> str:
         """What hub and technician should know of it."""
+        if self._value_known and not self.locked:
+            return ""
         doubt = "" if self._value_known else "isolator unreadable" if self._tried else "isolator not read yet"
         return "; ".join(part for part in ("isolated" if self.locked else "", self.tags, doubt) if part)
 

@@ -426,7 +426,7 @@ class Siren:
         # Idle is a claim: silent, and nothing waits. Of a siren whose output nobody reads it is not made.
         unread = self._online is False or self._watch.own_us is None
         state = UNKNOWN if self.state is State.IDLE and unread else self.state.value
-        return Changed(self.id, state, "; ".join(part for part in why if part),
+        return Changed(self.id, state, "; ".join([part for part in why if part]),
                        None if shown is None else shown.order.activation,
                        None if shown is None else shown.order.mode, *self._grading.shown)
 

@@ -71,6 +71,8 @@ class Watch:
             # A closed contactor is power on the motor and no sound: it proves no phase.
             device, _, name = section.contactor.partition(".")
             self.contactor = Witness(device, name, proves=None, lag_us=section.contactor_ms * MS)
+        self._suspects = self.witnesses if self.contactor is None else (*self.witnesses, self.contactor)
+        """The points by which a siren that should be silent is judged, apart from its output's own state."""
         self.proofs = frozenset(w.proves for w in found if w.proves is not None)
         self.own = Witness(drive.device, point.name, None, output.on, point.spec.evidence == "latched")
         self.own_us: int | None = None
@@ -102,11 +104,6 @@ class Watch:
             yield Degraded(NO_FEEDBACK, blind, ", ".join(map(str, self.witnesses)), self._siren)
 
     @property
-    def _suspects(self) -> tuple[Witness, ...]:
-        """The points by which a siren that should be silent is judged, apart from its output's own state."""
-        return self.witnesses if self.contactor is None else (*self.witnesses, self.contactor)
-
-    @property
     def known(self) -> bool:
         """The output was read, or is known to be unreadable."""
         return self.own_us is not None or self.own_tries >= TRIES or not self._polled
@@ -114,6 +111,8 @@ class Watch:
     @property
     def why(self) -> str:
         """What hub and technician should know of it."""
+        if self.own_us is not None and not self.blind and not self.foreign:
+            return ""
         unread = "" if self.own_us is not None else "not read yet" if self.own_tries < TRIES else "unreadable"
         words = ("not ours" if self.foreign else "", unread, "no feedback" if self.blind else "")
         return "; ".join(part for part in words if part)

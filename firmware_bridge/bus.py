@@ -10,7 +10,6 @@ time the octets must have taken; on TCP several may be out, matched by transacti
 each unit is in `unit.py`. It refuses to know what a point, a device or a siren is.
 """
 
-from dataclasses import replace
 from enum import StrEnum
 
 from firmware_bridge.errors import Malformed
@@ -341,7 +340,7 @@ class Bus:
                 self.queue.take(txn)
                 self._begin(now_us, unit, txn)
             else:
-                self._begin(now_us, unit, replace(txn, owner="", request=sentinel), behind=txn)
+                self._begin(now_us, unit, txn._replace(owner="", request=sentinel), behind=txn)
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""

@@ -6,7 +6,7 @@ the bytes on it; how one action goes through its steps is in `action.py`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from firmware_bridge.action import Requests, Run, said
@@ -326,7 +326,7 @@ class Device:
                 reading = self.readings[block.points[0].name]
         for run in self._runs.values():
             if run.id == id:
-                out += run.finished(now_us, replace(event, outcome=outcome), reading)
+                out += run.finished(now_us, event._replace(outcome=outcome), reading)
         return out
 
     def _heard(self, now_us: int, outcome: Outcome) -> list[DeviceEffect]:

@@ -1,12 +1,14 @@
 """What passes between link, bus and device: requests, transactions, outcomes, and the events that carry them.
 
-All values are frozen. Times are integer microseconds on the monotonic clock. A *unit* is a Modbus unit address
-(1-247); a *table* is one of the four Modbus data tables, plus the one dialect a siren site meets (PULSE).
+All values are frozen; what every poll makes anew is a named tuple, which is made in a third of the time. Times are
+integer microseconds on the monotonic clock. A *unit* is a Modbus unit address (1-247); a *table* is one of the four
+Modbus data tables, plus the one dialect a siren site meets (PULSE).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from firmware_bridge.machine import Woken
 from firmware_bridge.text import Template
@@ -78,8 +80,7 @@ class Priority(IntEnum):
     POLL = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """One request to one unit, and the terms on which the bus may serve it.
 
     `owner` and `id` name it: `id` is unique for its owner. `repeatable` is False for a trigger write: the bus
@@ -106,8 +107,7 @@ class Transaction:
 # Outcomes: a transaction ends in exactly one.
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The unit answered. For a read the bits (0/1) or registers asked for; for a write what was echoed.
 
     For an `Ask` the octets of the whole answer.
@@ -169,8 +169,7 @@ Outcome = Reply | Sent | Refused | Silent | Skipped | Expired | Withdrawn | Link
 # Into a bus.
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     """Put a transaction in the bus's queue."""
 
     bus: str
@@ -250,8 +249,7 @@ class Foreign:
     unit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A transaction ended. `sent_us` is the instant its first byte left (None: it never did)."""
 
     bus: str

@@ -5,6 +5,7 @@ Missing data is never good news: there is no value without a quality, and a BAD 
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 Value = float | int | bool | str
 
@@ -54,8 +55,7 @@ class Reading:
         return self.quality is GOOD and now_us - self.at_us <= limit_us
 
 
-@dataclass(frozen=True, slots=True)
-class Took:
+class Took(NamedTuple):
     """Readings that one transaction, or its failure, gave."""
 
     device: str

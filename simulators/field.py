@@ -7,6 +7,7 @@ that the site log tells. It refuses to know what any gateway believes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controller.config import Drive
 from firmware_bridge.machine import MS, Woken, earliest
@@ -34,8 +35,7 @@ turnaround delay of 'typically 100 ms to 200 ms' for it (Modbus over Serial Line
 # Into the field.
 
 
-@dataclass(frozen=True, slots=True)
-class ToLine:
+class ToLine(NamedTuple):
     """Octets came from a master; on a TCP endpoint from this connection, `foreign` from another on a serial line."""
 
     line: str
@@ -83,8 +83,7 @@ class Rise:
 # Out of the field.
 
 
-@dataclass(frozen=True, slots=True)
-class ToMaster:
+class ToMaster(NamedTuple):
     """Octets reach a master; of a TCP endpoint, on this connection."""
 
     line: str
@@ -131,8 +130,7 @@ class Contact:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """The units of a line saw a request."""
 
     line: str

@@ -10,7 +10,7 @@ protocol looks like is the dialect's business. It accounts its time, for benches
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from firmware_bridge.machine import Woken, earliest
 from simulators.dialect import Dialect, Rtu
@@ -34,23 +34,20 @@ class Rng(Protocol):
     def randbytes(self, n: int, /) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Into a line: octets leave a talker. `foreign`: not our master but another one on the same wire."""
 
     data: bytes
     foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """Out of a line: octets reach the master."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """Out of a line: the units saw a whole request, whose first octet began at `first_byte_us`."""
 
     unit: int
@@ -112,6 +109,8 @@ class Line:
         self._error_rate = error_rate
         self._strict = strict
         self._babblers: dict[str, _Babbler] = {}
+        self._times: dict[int, int] = {}
+        """How long so many octets take; no more are ever sent at once than `MAX_QUEUED_BYTES`."""
         self.deadline: int | None
         self.echo = echo
         """The adapter hears what it sends."""
@@ -150,7 +149,10 @@ class Line:
 
     def time_of(self, octets: int) -> int:
         """How long so many octets take."""
-        return round(octets * BITS_A_CHARACTER * 1e6 / self._baud)
+        us = self._times.get(octets)
+        if us is None:
+            us = self._times[octets] = round(octets * BITS_A_CHARACTER * 1e6 / self._baud)
+        return us
 
     def _due(self) -> int | None:
         frame_us = self._frame[-1].end_us + self.t35_us if self._frame else None
