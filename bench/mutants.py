@@ -47,7 +47,7 @@ COLLECTED, LIMIT = "while the tests were imported", "the limit of time or memory
 _LISTS = "admission signers seldom"
 _ORDERS = "orders seldom intake_bounds rare_ways reasons"
 TESTS = {
-    "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "wall": "orders nonce",
+    "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "wall": "seldom orders",
     "succession": "succession seldom", "trust": "trust seldom withdrawal orders", "withdrawal": "withdrawal seldom",
     "nonce": "nonce seldom", "intake": f"{_ORDERS} nonce", "ledger": f"{_ORDERS} withdrawal",
     "allowance": "allowance seldom", "orders": f"{_ORDERS} withdrawal nonce targets",

@@ -8,7 +8,7 @@ import pytest
 from controller import ledger, nonce, signers, trust, wire
 from controller.agenda import Agenda
 from controller.event import Record
-from controller.intake import Intake
+from controller.intake import Intake, untimely
 from controller.ledger import STOP_KEEP_US, Ledger, State
 from controller.orders import Orders
 from controller.signal import Cell, Signal, Signals, Timeline
@@ -19,7 +19,7 @@ from controller.wire import MAX_ORDER_BYTES, Action, Layer, Mode, Stage
 from firmware_bridge.machine import MS, S
 from tests.ceremony import LI, ZHANG, entry, plain
 from tests.controller.bench_siren import T0, Field, beat
-from tests.controller.test_orders import HERE, TRUST, Desk, drill, live, name, said, stop
+from tests.controller.test_orders import HERE, TRUST, WALL, Desk, drill, live, name, said, stop
 
 
 def accepted(desk: Desk, kind: str = "accept") -> list[ledger.Accept]:
@@ -155,6 +155,19 @@ def test_a_fresh_intake_has_all_its_signatures() -> None:
     for n in range(1, 6):
         assert intake.put(0, trust.peek(live(n)), None, wall_us, 0) is None
     assert len(list(intake.take(0))) == 4, "of two each"
+
+
+def test_an_order_may_be_issued_at_the_last_instant_at_which_it_may_begin() -> None:
+    at = wire.to_text(WALL)
+    last = trust.peek(live(issued_at=at, not_before=at, expires_at=at))
+    assert untimely(last, WALL, 0) is None
+    assert untimely(trust.peek(live(expires_at=at, issued_s=0.001, not_before=at)), WALL, 0) is Reason.BAD_WINDOW
+
+
+def test_a_nonce_that_was_not_shown_is_not_worth_a_signature() -> None:
+    refusal = Intake("demo", "chance").put(0, trust.peek(live(nonce="0" * 32)), None, WALL, 0)
+    assert refusal is not None
+    assert (refusal.reason, refusal.detail) == (Reason.STALE_NONCE, "0" * 32)
 
 
 def test_how_long_a_nonce_lives() -> None:
