@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -122,12 +122,11 @@ def _pytest(tests: list[str], work: Callable[[pytest.Session], None]) -> bool:
     return pytest.main([*options, *tests], plugins=[_Loop(work)]) in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
-@dataclass(slots=True)
-class Known:
+class Known(NamedTuple):
     """What a test takes, and which functions of the module it calls."""
 
     seconds: float
-    calls: frozenset[str]
+    calls: list[str]
 
 
 class Book:
@@ -163,9 +162,9 @@ class Book:
         return sorted(calling, key=lambda test: (-rank.get(test, 0), known[test].seconds))
 
 
-def _known(session: pytest.Session, file: str) -> dict[str, tuple[float, list[str]]]:
+def _known(session: pytest.Session, file: str) -> dict[str, Known]:
     """Run every test as it is. The one that fails says nothing: it is left out."""
-    out: dict[str, tuple[float, list[str]]] = {}
+    out: dict[str, Known] = {}
     calls: set[str] = set()
 
     def traced(frame: FrameType, kind: str, argument: object) -> None:
@@ -179,7 +178,7 @@ def _known(session: pytest.Session, file: str) -> dict[str, tuple[float, list[st
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         sys.settrace(None)
         if session.testsfailed == failed:
-            out[item.nodeid] = time.process_time() - began, sorted(calls)
+            out[item.nodeid] = Known(time.process_time() - began, sorted(calls))
     return out
 
 
@@ -216,38 +215,40 @@ class Module:
         return compile(changed(self.tree, mutant), str(self.path), "exec")
 
     def quick(self, chosen: list[Mutant]) -> tuple[dict[str, Known], set[str]]:
-        """Try those in functions by exchanging code. What the tests are, and what is called while they are imported."""
-        at_import: set[str] = set()
+        """Try those in functions by exchanging code. What is known of the tests, and where exchanging is not enough."""
+        anew = {""}
 
         def traced(frame: FrameType, kind: str, argument: object) -> None:
             if frame.f_code.co_filename == str(self.path):
-                at_import.add(frame.f_code.co_qualname)
+                anew.add(frame.f_code.co_qualname)
 
         def work(session: pytest.Session) -> None:
             sys.settrace(None)
             live = dict(self._functions())
             gc.freeze()
-            known = {test: Known(seconds, frozenset(calls))
-                     for test, (seconds, calls) in _forked(lambda: _known(session, str(self.path))).items()}
-            said.append(({test: (one.seconds, sorted(one.calls)) for test, one in known.items()}, sorted(at_import)))
+            known = {test: Known(*one) for test, one in _forked(lambda: _known(session, str(self.path))).items()}
             for mutant in chosen:
                 new = {code.co_qualname: code for code in _codes(self.code(mutant))}.get(mutant.home)
                 function = live.get(mutant.home)
                 if new is None or function is None or new.co_freevars != function.__code__.co_freevars:
+                    anew.add(mutant.home)
                     continue
                 tests = self.book.first(known, mutant.home)
                 by = _forked(lambda: self._exchanged(session, function, new, tests, known))  # noqa: B023
                 self.book.write(mutant, LIMIT if by is None else by)
+            said.append((known, sorted(anew)))
 
-        said: list[tuple[dict[str, tuple[float, list[str]]], list[str]]] = []
+        said: list[tuple[dict[str, Known], list[str]]] = []
 
         def all_of_it() -> Any:
             sys.settrace(traced)
             _pytest(self.tests, work)
-            return said[0]
+            return said[0] if said else None
 
-        known, called = _forked(all_of_it)
-        return {test: Known(seconds, frozenset(calls)) for test, (seconds, calls) in known.items()}, set(called)
+        found = _forked(all_of_it)
+        if found is None:
+            raise SystemExit("the tests cannot be imported: see python -m pytest " + " ".join(self.tests))
+        return {test: Known(*one) for test, one in found[0].items()}, set(found[1])
 
     @staticmethod
     def _exchanged(session: pytest.Session, function: FunctionType, new: CodeType, tests: list[str],
@@ -304,11 +305,11 @@ def main() -> int:
     Random(args.seed).shuffle(every)
     chosen = every[:args.sample]
     left = [m for m in chosen if not book.by.get(m.key)]
-    known, called = module.quick(left)
+    known, anew = module.quick(left)
     # The books of the process that tried them are on the disk.
     book = module.book = Book(ROOT / f"build/mutants-{path.stem}.jsonl", source)
     for mutant in left:
-        if not book.by.get(mutant.key) and (mutant.key not in book.by or mutant.home in called):
+        if not book.by.get(mutant.key) and mutant.home in anew:
             module.whole(mutant, known)
     for mutant in sorted((m for m in chosen if not book.by[m.key]), key=lambda m: m.line):
         print(f"survived  {args.module}:{mutant}")
