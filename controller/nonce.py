@@ -28,23 +28,19 @@ class Nonces:
         self._given = 0
         self._good: dict[str, int] = {}
         """Nonce -> until when; at most LIFE_US / EVERY_US of them."""
-        self._next_us = 0
-
-    @property
-    def deadline(self) -> int | None:
+        self.deadline: int | None = None
         """When the next is to be shown."""
-        return None if self.shown is None else self._next_us
 
     def want(self, now_us: int, wanted: bool) -> None:
         """Whether the gateway lacks the time. What was shown stays good for its life, also when the time is back."""
-        self._good = {nonce: until_us for nonce, until_us in self._good.items() if until_us > now_us}
+        self._good = {nonce: until_us for nonce, until_us in self._good.items() if self.good(now_us, nonce)}
         if not wanted or not self._chance:
-            self.shown = None
-        elif self.shown not in self._good or self._next_us <= now_us:
+            self.shown, self.deadline = None, None
+        elif self.deadline is None or self.deadline <= now_us or self.shown not in self._good:
             self._given += 1
             self.shown = hashlib.sha256(f"{self._chance}/{self._given}".encode()).hexdigest()[:32]
             self._good[self.shown] = now_us + LIFE_US
-            self._next_us = now_us + EVERY_US
+            self.deadline = now_us + EVERY_US
 
     def good(self, now_us: int, nonce: str) -> bool:
         return self._good.get(nonce, 0) > now_us
