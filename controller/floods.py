@@ -228,7 +228,7 @@ class Floods:
     def _admit(self, now_us: int, data: bytes, whence: str) -> Refused | None:
         """Let it rule, or tell why not. One that ruled and is not carried any more rules no longer."""
         try:
-            found = admit(data, self._trust, self._ground, self._floor)
+            found = admit(data, self._trust, self._ground, self._floor, ruled=self._text)
         except Refused as refused:
             ended = self.policy is not None and data == self.policy.text.encode()
             what = "policy-ended" if ended else "policy-refused"

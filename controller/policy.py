@@ -68,6 +68,7 @@ class PolicyReason(StrEnum):
     WRONG_GATEWAY = "wrong-gateway"
     WRONG_AREA = "wrong-area"
     OLDER = "older"
+    FORK = "fork"
     BAD_SIGNATURE = "bad-signature"
     UNKNOWN_KEY = "unknown-key"
     KEY_NOT_VALID = "key-not-valid"
@@ -85,6 +86,8 @@ _REMEDY = {
     PolicyReason.WRONG_GATEWAY: "属于另一网关 / it is for another gateway; draft and sign one for this",
     PolicyReason.WRONG_AREA: "区域与本网关不符 / it is for another area than this gateway's; draft it anew",
     PolicyReason.OLDER: "版本低于曾用的 / a higher version was in use; give it a higher one, and sign again",
+    PolicyReason.FORK: "两份同版本而内容不同的规则，原有的继续有效 / two persons signed another policy of this version,"
+                       " and the first rules on; find out who signed both, and sign one of a higher version",
     PolicyReason.BAD_SIGNATURE: "签名无效，文件被改动 / the document was changed after it was signed; sign it anew",
     PolicyReason.UNKNOWN_KEY: "签名人不在信任名单 / a signer is not in the trust list; sign with listed keys",
     PolicyReason.KEY_NOT_VALID: "签发时密钥不在有效期 / a signer's key was not valid on that day; sign it anew",
@@ -143,8 +146,10 @@ def spot_digest(spot: SpotSection, scale: ScaleFile) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
-def admit(data: bytes, trust: TrustList, ground: Ground, floor: int = 0, file: str = "policy") -> SignedPolicy:
-    """`data` as a policy that rules here, or Refused. `floor`: the highest version that ever ruled here."""
+def admit(data: bytes, trust: TrustList, ground: Ground, floor: int = 0, file: str = "policy",
+          ruled: str = "") -> SignedPolicy:
+    """`data` as a policy that rules here, or Refused. `floor`: the highest version that ever ruled here; `ruled`: the
+    text of that one, where it is known."""
     opened, policy = _opened(data, file)
 
     def refuse(reason: PolicyReason, key: str, value: object) -> Refused:
@@ -159,6 +164,9 @@ def admit(data: bytes, trust: TrustList, ground: Ground, floor: int = 0, file: s
     if policy.version < floor:
         raise refuse(PolicyReason.OLDER, "version", policy.version)
     persons = _persons(opened, policy, trust, file)
+    # Told only of what is rightly signed: nobody else can make one.
+    if policy.version == floor and _content(ruled) not in ("", opened.digest):
+        raise refuse(PolicyReason.FORK, "version", policy.version)
     for rule in policy.rule:
         key = f"rule[{rule.spot}]"
         if rule.spot not in ground.spots:
@@ -170,6 +178,14 @@ def admit(data: bytes, trust: TrustList, ground: Ground, floor: int = 0, file: s
         if ground.signals.get(rule.sound) != rule.sound_digest:
             raise refuse(PolicyReason.SIGNAL_MISMATCH, f"{key}.sound", rule.sound)
     return SignedPolicy(policy, opened.digest, persons, data.decode())
+
+
+def _content(text: str) -> str:
+    """The digest of one that ruled; empty where there is none, or its text is damaged."""
+    try:
+        return envelope.opened(text.encode(errors="replace"), MAX_POLICY_BYTES, MAX_SIGNATURES).digest
+    except Malformed:
+        return ""
 
 
 def _opened(data: bytes, file: str) -> tuple[Envelope, Policy]:

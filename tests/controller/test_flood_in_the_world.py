@@ -137,10 +137,10 @@ def load(folder: Path) -> tuple[site.Plan, Config]:
     return site.load(folder / "site.toml"), config.load(folder / "gateway.toml")
 
 
-def policy(of: Config, *signers: dict[str, str], **changes: Any) -> str:
+def policy(of: Config, *signers: dict[str, str], rule_s: int = 120, **changes: Any) -> str:
     here = ground(of)
     rule = {"spot": "spot-1", "digest": here.spots["spot-1"], "from": "red", "sirens": ["s-1"],
-            "sound": "demo-air-raid", "sound_digest": here.signals["demo-air-raid"], "max_duration_s": 120}
+            "sound": "demo-air-raid", "sound_digest": here.signals["demo-air-raid"], "max_duration_s": rule_s}
     body = {"v": 1, "version": 1, "deployment": DEPLOYMENT, "gateway": "gw-1", "area": of.area,
             "issued_at": "2026-09-01T00:00:00.000Z", "rule": [rule]} | changes
     return keys.sign_list(json.dumps(body).encode(), list(signers or (ZHANG, CHEN))).decode()
@@ -361,6 +361,25 @@ def test_a_policy_brought_to_the_cabinet_rules_and_an_older_one_does_not(tmp_pat
     underpass.world.run(5)
     assert underpass.ask("flood")["policy"]["version"] == 2
     assert underpass.events("policy")
+
+
+def test_two_policies_of_one_version_are_told_and_the_first_rules_on(tmp_path: Path):
+    underpass = Underpass(tmp_path)
+    first, other = (policy(underpass.config, rule_s=n) for n in (120, 60))
+    assert underpass.ask("policy", text=first)["policy"] == 1
+    assert underpass.ask("policy", text=other)["reason"] == "fork"
+    underpass.world.run(1)
+    (told,) = underpass.events("policy-refused")
+    assert (told.subject, told.urgent) == ("fork", True)
+    assert "两份同版本" in told.detail
+    assert underpass.world.stations["gw-1"].gateway.floods.policy.policy.rule[0].max_duration_s == 120
+    # Somebody puts it into the file: after a restart the journal still knows which was there first.
+    underpass.world.policy = other
+    underpass.world.run(1)
+    underpass.world.restart("gw-1")
+    underpass.world.run(5)
+    assert len(underpass.events("policy-refused")) == 2
+    assert underpass.world.stations["gw-1"].gateway.floods.policy.policy.rule[0].max_duration_s == 120
 
 
 def test_a_gateway_with_a_flood_lives_again_from_its_origin_and_from_a_snapshot(underpass: Underpass):

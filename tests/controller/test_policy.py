@@ -78,6 +78,17 @@ def test_a_version_that_was_passed_does_not_come_back():
     assert admit(signed(), TRUST, GROUND, floor=3)
 
 
+def test_another_content_of_the_version_that_rules_is_a_fork_and_only_two_persons_can_make_one():
+    ruled = signed().decode()
+    other = signed(rule={"max_duration_s": 60})
+    assert refused(other, floor=3, ruled=ruled) is PolicyReason.FORK
+    assert refused(signed(ZHANG, rule={"max_duration_s": 60}), floor=3, ruled=ruled) is PolicyReason.TOO_FEW_PERSONS
+    assert admit(signed(CHEN, ZHANG), TRUST, GROUND, 3, ruled=ruled), "the same content, signed in another order"
+    assert admit(signed(version=4), TRUST, GROUND, 3, ruled=ruled)
+    for damaged in ("", "{", "\ud800"):
+        assert admit(other, TRUST, GROUND, 3, ruled=damaged)
+
+
 def test_a_changed_depth_in_it_is_a_bad_signature():
     members = json.loads(signed())
     payload = keys.envelope.unb64(members["payload"])
