@@ -48,9 +48,10 @@ _LISTS = "admission signers seldom"
 _ORDERS = "orders seldom intake_bounds rare_ways reasons"
 TESTS = {
     "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "wall": "seldom orders",
-    "succession": "succession seldom", "trust": "trust seldom withdrawal orders", "withdrawal": "withdrawal seldom",
+    "succession": "succession seldom", "withdrawal": "withdrawal seldom",
+    "trust": "trust seldom withdrawal orders shelf",
     "nonce": "nonce seldom", "intake": f"{_ORDERS} nonce", "ledger": f"{_ORDERS} withdrawal",
-    "allowance": "allowance seldom", "orders": f"{_ORDERS} withdrawal nonce targets",
+    "allowance": "allowance strain", "orders": f"{_ORDERS} withdrawal nonce targets",
     **dict.fromkeys(("regime", "stopping", "restart", "site", "asking"), f"{_ORDERS} nonce targets"),
 }
 """What runs against a module's mutants: the quick tests of its room, not all that might notice."""

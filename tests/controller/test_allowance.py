@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controller import allowance, wire
-from controller.allowance import ALLOWED_US, DAY_US, LONGEST_US, SOUNDINGS_LIMIT, Allowance, Before, restored
+from controller.allowance import ALLOWED_US, DAY_US, SOUNDINGS_LIMIT, Allowance, Before, restored
 from controller.event import Activate, Append, Clock, Rank, Record, Trust
 from controller.signal import Phase, Segment, Timeline
 from controller.wire import Mode, Stage
@@ -50,7 +50,7 @@ def test_many_short_ones_are_counted_in_bounded_memory_and_never_too_little() ->
     one = Allowance()
     for n in range(2 * SOUNDINGS_LIMIT):
         one.spend(n * MINUTE, S)
-    assert len(one._spent) == SOUNDINGS_LIMIT
+    assert len(one._spent) == SOUNDINGS_LIMIT == 256
     assert one.left_us(2 * SOUNDINGS_LIMIT * MINUTE) == HOUR - 2 * SOUNDINGS_LIMIT * S
     # What was put together is as old as the younger of the two.
     assert one.left_us(DAY_US) == HOUR - 2 * SOUNDINGS_LIMIT * S
@@ -66,9 +66,9 @@ def test_a_drill_begins_whole_or_not_and_a_warning_while_anything_is_left() -> N
 
 
 @pytest.mark.parametrize(("left_s", "offset_s"), [
-    (0, 0), (4, 4), (9.5, 9.5), (10, 20), (15, 25), (20, None), (100, None)])
+    (0, 0), (4, 4), (9.5, 9.5), (10, 20), (15, 25), (20, 50), (29, 59), (30, None), (100, None)])
 def test_where_a_sounding_has_used_it_up(left_s: float, offset_s: float | None) -> None:
-    phases = [Phase(0, 10 * S), Phase(20 * S, 30 * S)]
+    phases = [Phase(0, 10 * S), Phase(20 * S, 30 * S), Phase(50 * S, 60 * S)]
     found = allowance.exhausted_us(phases, round(left_s * S))
     assert found == (None if offset_s is None else round(offset_s * S))
 
@@ -147,7 +147,7 @@ def test_what_a_crash_cut_counts_from_its_start_to_now_and_no_more_than_its_limi
     assert left_minutes(cut, 0) == 50, "a clock that stands or went back tells nothing"
     assert left_minutes(cut, -5) == 50
     assert left_minutes(cut, 4, Trust.UNTRUSTED) == 50
-    assert left_minutes([receipt(Stage.SENSED, 0)], 999) == pytest.approx(60 - LONGEST_US / MINUTE)
+    assert left_minutes([receipt(Stage.SENSED, 0)], 999) == pytest.approx(60 - 45 - 10 / 60), "a programme's longest"
     assert left_minutes([accepted(), receipt(Stage.ACCEPTED, 0)], 4) == 60
 
 
@@ -159,6 +159,26 @@ def test_what_was_cut_and_taken_up_again_counts_in_both_parts() -> None:
     assert left_minutes([*cut, receipt(Stage.STOPPED, 5)], 6) == 60 - 2 - 3
     assert left_minutes([*cut, receipt(Stage.FAILED, 400)], 500) == 60 - 2 - 10
     assert left_minutes([*cut, receipt(Stage.FAILED, 1)], 500) == 60 - 2 - 10, "a clock that went back"
+    assert left_minutes([*cut, receipt(Stage.FAILED, 2)], 500) == 60 - 2, "over as it began"
+
+
+def test_a_record_that_comes_behind_its_last_receipt_stands_in_the_place_of_what_was_guessed() -> None:
+    late = [accepted(), receipt(Stage.STARTED, 0), receipt(Stage.FINISHED, 5)]
+    assert left_minutes(late, 6) == 55
+    assert left_minutes([*late, sounded(3, 5)], 6) == 57
+    assert left_minutes([sounded(1, -9, "m"), *late, sounded(3, 5)], 6) == 56, "another order's is its own"
+    # The guess is gone with the day that two persons ended; the record is counted all the same.
+    new = [accepted("n", fresh=True), receipt(Stage.STARTED, 10, "n")]
+    assert left_minutes([*late, *new, sounded(3, 5)], 11) == 60 - 3 - 1
+
+
+def test_two_persons_open_it_anew_before_any_clock_is_believed_too() -> None:
+    one = Allowance()
+    one.restore(restored(WHOLE)["s-1"])
+    one.renew()
+    assert one.left_us(0) == HOUR
+    one.place(0, clock(WALL + 6 * MINUTE))
+    assert one.left_us(0) == HOUR
 
 
 def test_two_persons_fresh_order_forgets_what_was_before_its_start_once() -> None:
