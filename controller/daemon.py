@@ -94,8 +94,9 @@ class Daemon:
         """Until SIGTERM or SIGINT; raises what went wrong in a machine."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end)
-        self.feed(self._journal.head)
+        # The clock before all else: what is told first bears an instant as well.
         self._tick()
+        self.feed(self._journal.head)
         for link in self._links.values():
             link.open().add_done_callback(self._task_ended)
         broker = self._loop.create_task(self._mqtt.run(), name="mqtt")

@@ -37,6 +37,7 @@ from controller.policy import Ground, Refused, SignedPolicy, admit, spot_digest
 from controller.rule import Grant, Rule, RuleEvent
 from controller.scale import NAMES, colour_of
 from controller.signers import TrustList
+from controller.voice import State as Speech
 from controller.wall import Wall
 from controller.wire import Ack
 from firmware_bridge import document
@@ -49,11 +50,13 @@ KIND, BESIDE = "flood", "flood-beside"
 """The journal's newest record, and the copy that it keeps beside itself."""
 NOBODY_WAITS = -1
 """The token of a record without which all goes on."""
-LEVEL = "level"
-"""A record of what the gauges of a wet spot showed: the curve of a flood, as proof."""
+LEVEL, ROADSIDE = "level", "roadside"
+"""Records of what the gauges of a wet spot showed, and of what changed beside the road: a flood, as proof."""
 WET_CM = 3.0
 """From here on levels are kept, as while any colour is in force."""
 LEVEL_US = 60 * S
+ROADSIDE_US = 1 * S
+"""What stands beside the road is kept when it changes, and no faster."""
 """One record a minute has six samples of each gauge: an hour of flood is sixty small rows."""
 RETRY_US = 10 * S
 """How often a book that the disk refused is written again."""
@@ -120,6 +123,8 @@ class Floods:
         self._started = False
         self._levels_us: dict[str, int] = {}
         """When the levels of a spot were last kept."""
+        self._roadside: dict[str, tuple[int, dict[str, Any]]] = {}
+        """What was last kept of sign, light, boom and voice, and when: of spots in a flood, and until all is back."""
         self._file = file
         self._out: list[FloodsEffect] = []
         self._restore(records)
@@ -163,6 +168,7 @@ class Floods:
                 self._tell(now_us, rule, Woken())
         for rule in self.rules.values():
             self._keep_levels(now_us, rule)
+            self._keep_roadside(now_us, rule)
         if self._again_us is not None and self._again_us <= now_us:
             self._dirty = True
         self._write()
@@ -216,6 +222,29 @@ class Floods:
                 "bad": [s.id for s in look.sights if not s.good], "confirmed": look.loud.name,
                 "suspected": look.local.name}
         self._out.append(Append(NOBODY_WAITS, Record(LEVEL, body)))
+
+    def _keep_roadside(self, now_us: int, rule: Rule) -> None:
+        """What was done beside the road, as proof: each change, from the first colour of a flood until all is back."""
+        last_us, before = self._roadside.get(rule.id, (-ROADSIDE_US, {}))
+        if not (before or rule.flood.id) or now_us < last_us + ROADSIDE_US:
+            return
+        stands: dict[str, Any] = {}
+        # A text is kept when the sign has confirmed it; that it has not is an event.
+        if rule.sign is not None and rule.sign.shown:
+            stands["sign"] = rule.sign.shown
+        if rule.beacon is not None:
+            stands["beacon"] = rule.beacon.on
+        if rule.boom is not None:
+            stands |= {"boom_asked": rule.boom.on, "boom_closed": rule.boom.closed}
+        if rule.voice is not None:
+            stands["voice"] = rule.voice.state in (Speech.SPEAKING, Speech.PAUSING)
+        changed = {what: how for what, how in stands.items() if what not in before or before[what] != how}
+        if changed:
+            self._roadside[rule.id] = now_us, before | changed
+            self._out.append(Append(NOBODY_WAITS, Record(ROADSIDE, {"spot": rule.id, "changed": changed})))
+        elif not rule.flood.id and (rule.sign is None or "sign" in stands) and not any(
+                stands.get(what) for what in ("beacon", "boom_asked", "boom_closed", "voice")):
+            del self._roadside[rule.id]
 
     # The policy.
 

@@ -254,7 +254,9 @@ class Gateway:
                         tell(siren, what)
                     if device_id in self.floods.hears:
                         tell(self.floods, what)
-                    work.extend(self._news(device_id, what, "device-back", "device-silent"))
+                    # On a line that is not open yet nobody is silent: a line that does not open is told itself.
+                    if what.online or device_id in self._there or self.devices[device_id].bus in self._up:
+                        work.extend(self._news(device_id, what, "device-back", "device-silent"))
                     work.append(self._shown(now_us, device_id))
                 # Between orders and sirens.
                 case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id) | Lock(siren_id)) as what:

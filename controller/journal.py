@@ -50,7 +50,7 @@ BUSY_S = 1.0
 """How long a commit waits for a reader in another process."""
 
 KINDS_MANY = ("receipt", "event", "delivered", "omitted")
-KINDS_UNREAD = ("level",)
+KINDS_UNREAD = ("level", "roadside")
 """Proof for people: start-up needs none of it."""
 KINDS_BESIDE = {"lock": ".locks", "trust": ".trust", "flood": ".flood"}
 """... and the ending of its file; the file's copy is given back behind all records, as `lock-beside`."""

@@ -19,6 +19,13 @@ from firmware_bridge.machine import S
 UNITS = {"float": "contact", "rain": "mm/h"}
 """Of gauges by kind; all others tell centimetres."""
 COLOURS = ("blue", "yellow", "orange", "red")
+DONE: Mapping[str, Mapping[object, str]] = {
+    "beacon": {True: "beacon-on", False: "beacon-off"},
+    "boom_asked": {True: "boom-asked-to-close", False: "boom-asked-to-open"},
+    "boom_closed": {True: "boom-closed", False: "boom-open", None: "boom-unknown"},
+    "voice": {True: "voice-speaks", False: "voice-silent"},
+}
+"""What a change beside the road is called."""
 
 Row = tuple[int, str, Mapping[str, Any]]
 """Wall time in microseconds, kind and body of a record."""
@@ -29,7 +36,7 @@ def rows(path: Path) -> Iterator[Row]:
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             for wall_us, kind, body in db.execute("SELECT wall_us, kind, body FROM record WHERE kind IN"
-                                                  " ('event', 'level', 'accept', 'receipt') ORDER BY n"):
+                                                  " ('event', 'level', 'roadside', 'accept', 'receipt') ORDER BY n"):
                 found = json.loads(body)
                 if isinstance(found, dict):
                     yield wall_us, kind, found
@@ -53,6 +60,8 @@ def sheet(spot: str, told: Iterable[Row], since_us: int, until_us: int, offset_h
                 _add(samples, wall_us, body.get("samples"))
                 for gauge in body.get("bad") or ():
                     samples.setdefault(str(gauge), {})[wall_us] = None
+            case "roadside" if body.get("spot") == spot:
+                marks += [Mark(wall_us, *done) for done in _done(_mapping(body.get("changed")))]
             case "event" if str(body.get("subject", "")).partition(".")[0] == spot:
                 at_us = _at(body, wall_us)
                 _add(samples, at_us, body.get("samples"))
@@ -76,6 +85,15 @@ def _add(samples: dict[str, dict[int, float | None]], at_us: int, told: object) 
     for gauge, pairs in _mapping(told).items():
         for ago_s, value in pairs:
             samples.setdefault(gauge, {})[at_us - round(ago_s) * S] = float(value)
+
+
+def _done(changed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Changes beside the road as actions and their details."""
+    for what, how in changed.items():
+        if what == "sign":
+            yield "sign-shows", str(how)
+        elif (how is None or isinstance(how, bool)) and how in DONE.get(what, {}):
+            yield DONE[what][how], ""
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from controller import shelf, wire
 from controller.ctl.flood_sheet import sheet
 from controller.curve import svg
 from controller.event import Record
-from controller.floods import LEVEL
+from controller.floods import LEVEL, ROADSIDE
 from controller.journal import Journal
 from controller.shelf import Shelving
 from firmware_bridge.machine import S
@@ -49,13 +49,23 @@ def test_the_journal_has_the_whole_curve_and_every_action(tmp_path: Path) -> Non
     actions = [mark.what for mark in found.marks]
     assert actions.index("flood-suspected") < actions.index("flood-siren")
     assert {"flood-confirmed", "siren-started", "siren-finished"} <= set(actions)
+    # What was done beside the road, in its order, and that all of it went back.
+    assert [a for a in actions if a.startswith("boom")] == [
+        "boom-asked-to-open", "boom-open", "boom-asked-to-close", "boom-closed", "boom-asked-to-open", "boom-open"]
+    assert [a for a in actions if a.startswith("beacon")] == ["beacon-on", "beacon-off"]
+    assert [a for a in actions if a.startswith("voice")] == ["voice-silent", "voice-speaks", "voice-silent"]
+    texts = [mark.detail for mark in found.marks if mark.what == "sign-shows"]
+    assert "缓慢通行" in texts[0]
+    assert any("禁止通行" in text for text in texts)
+    assert texts[-1] == "前方隧桥 谨慎驾驶"
+    assert sum(kind == ROADSIDE for _, kind, _ in kept) < 60
     ElementTree.fromstring(svg(found))
 
 
 def test_a_dry_road_writes_nothing(tmp_path: Path) -> None:
     place = Underpass(tmp_path)
     place.world.run(300)
-    assert not [r for _, r in place.world.stations["gw-1"].records if r.kind == LEVEL]
+    assert not [r for _, r in place.world.stations["gw-1"].records if r.kind in (LEVEL, ROADSIDE)]
 
 
 def test_start_up_reads_no_levels(tmp_path: Path) -> None:
