@@ -37,6 +37,8 @@ MANY = (0, 1, 2, 3, 5, 8, 12)
 """So many of them beside the first orders: on a quiet day a promise is judged to the half second, on a bad one less."""
 FLOODED = 0.15
 """Share of the places that have a low-lying spot and a storm: such a life costs two others."""
+UNORDERED = 0.5
+"""Share of these in which nobody orders anything, so that what sounds, sounds by the flood."""
 WORSE = 0.15
 """Share of the lives in which a gateway crashes into SAFE-MIN, loses its journal, or lives twice."""
 WATERS = {"flash": 6, "twice": 2, "waves": 3, "near": 2, "shallow": 1, "recorded": 1}
@@ -101,6 +103,8 @@ def draw(seed: int) -> Scenario:
     steps = [*drawing.steps()]
     drawing.chance = more
     steps += [*(drawing.flood() if flooded else ()), *(drawing.worse() if worse else ())]
+    if flooded and more.random() < UNORDERED:
+        steps = [s for s in steps if s.do not in ("order", "late", "again", "retained")]
     return Scenario(seed, place, tuple(sorted(steps, key=lambda s: s.at_s)))
 
 
