@@ -59,6 +59,10 @@ class Broker:
         will, session.will = session.will, None
         return [] if will is None else self.publish(*will, retain=True)
 
+    def part(self, client: str) -> None:
+        """It disconnects in order: its will is forgotten."""
+        self._sessions[client].there, self._sessions[client].will = False, None
+
     def publish(self, topic: str, payload: bytes, retain: bool = False, once: bool = False) -> list[Sending]:
         if retain:
             self._retained.pop(topic, None)

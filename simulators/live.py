@@ -258,6 +258,8 @@ class Life:
         if step.on not in self._world.stations:
             return
         said, now_us = step.with_, self._world.wall_us
+        if said.get("orderly"):
+            self._net.leave(step.on)
         minimal, lost = said.get("safe-min", False), said.get("lost", False)
         self._world.restart(step.on, said["away_s"], lose_unsynced=said["power"], kept=said["kept"],
                             safe_min=CRASHED if minimal else "", forgets=lost)

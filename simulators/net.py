@@ -158,6 +158,14 @@ class Net:
             self._send(self.broker.lose(name))
         end.turn += 1
 
+    def leave(self, name: str) -> None:
+        """A gateway ends in order: it says so, and its will is not spoken."""
+        end, station = self._ends[name], self._stations.get(name)
+        if station is not None and end.up and not end.deaf and not self.gone:
+            farewell = station.gateway.session.farewell()
+            self._send(self.broker.publish(farewell.topic, farewell.payload, retain=True))
+            self.broker.part(name)
+
     def publish(self, station: Station, message: Publish) -> None:
         end = self._ends[station.config.id]
         if end.up and not end.deaf:

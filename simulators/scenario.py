@@ -40,7 +40,7 @@ FLOODED = 0.15
 UNORDERED = 0.5
 """Share of these in which nobody orders anything, so that what sounds, sounds by the flood."""
 WORSE = 0.15
-"""Share of the lives in which a gateway crashes into SAFE-MIN, loses its journal, or lives twice."""
+"""Share of the lives in which a gateway crashes into SAFE-MIN, loses its journal, lives twice, or ends in order."""
 WATERS = {"flash": 6, "twice": 2, "waves": 3, "near": 2, "shallow": 1, "recorded": 1}
 """What the water does; `recorded`: one of configs/storms, in so short a time."""
 ROWS = 30
@@ -281,10 +281,11 @@ class _Drawing:
     def worse(self) -> Iterator[Step]:
         chance = self.chance
         on, at_s = chance.choice(self._gateways), round(chance.uniform(CALM_S, BUSY_S - 20), 3)
-        what = chance.choice(("safe-min", "lost", "clone"))
+        what = chance.choice(("safe-min", "lost", "clone", "orderly"))
         if what == "clone":
             yield Step(at_s, "clone", on, round(chance.uniform(8, 20), 3))
             return
         for_s = round(chance.uniform(5, BUSY_S - at_s), 3) if what == "safe-min" else 0.0
-        yield Step(at_s, "process", on, for_s, {"away_s": round(chance.uniform(0.5, 4), 3), "power": True,
+        away_s = round(chance.uniform(0.5, 4), 3)
+        yield Step(at_s, "process", on, for_s, {"away_s": away_s, "power": what != "orderly",
                                                 "kept": chance.randint(0, 3), what: True})

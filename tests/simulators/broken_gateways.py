@@ -19,6 +19,7 @@ from controller import (
     ledger,
     notices,
     orders,
+    regime,
     rule,
     session,
     site,
@@ -33,6 +34,7 @@ from controller.succession import Succession
 from controller.wire import Action, Evidence, Mode, Stage
 from firmware_bridge import modbus
 from firmware_bridge.machine import MS, S, Woken
+from hub import clone
 
 Patch = pytest.MonkeyPatch
 
@@ -235,6 +237,16 @@ def flips(patch: Patch) -> None:
     patch.setattr(modbus, "request_pdu", flip)
 
 
+def knows_no_regime(patch: Patch) -> None:
+    """SAFE-MIN and a lost journal are nothing to it."""
+    patch.setattr(regime.Regime, "refuses", lambda self, accept: None)
+
+
+def sees_no_clone(patch: Patch) -> None:
+    """Of a hub: the one mistake here that is not a gateway's."""
+    patch.setattr(clone.Identity, "_sign", lambda self, now_us, one, other: None)
+
+
 def trusts_every_gauge(patch: Patch) -> None:
     patch.setattr(vote.Vote, "confirmed", lambda self, at_cm, release_cm:
                   alarm.Says.HIGH if self._for(at_cm) else vote.Vote.suspected(self, at_cm, release_cm))
@@ -284,6 +296,8 @@ BROKEN: dict[str, Broken] = {
     "leaves holes": Broken("AUDIT", (15,), leaves_holes),
     "forgets no action": Broken("BOUNDED", (15,), forgets_no_action),
     "stays away": Broken("RECOVER", (25,), stays_away),
+    "knows no regime": Broken("NO-UNAUTH", (95,), knows_no_regime),
+    "sees no clone": Broken("RECOVER", (60,), sees_no_clone),
     "trusts every gauge": Broken("VOTE", (147,), trusts_every_gauge),
     "lets go at once": Broken("NO-FLAP", (9,), lets_go_at_once),
     "knows no rest": Broken("NO-FLAP", (9,), knows_no_rest),
