@@ -291,7 +291,7 @@ BROKEN: dict[str, Broken] = {
     "takes commands for proof": Broken("HONEST", (47,), takes_commands_for_proof),
     "says it twice": Broken("ANSWERED", (176,), says_it_twice),
     "calls it a drill": Broken("DRILL≠LIVE", (31,), calls_it_a_drill),
-    "lets others speak": Broken("SINGLE-MASTER", (32,), lets_others_speak),
+    "lets others speak": Broken("SINGLE-MASTER", (4,), lets_others_speak),
     "forgets its list": Broken("MONOTONE-TRUST", (1,), forgets_its_list),
     "leaves holes": Broken("AUDIT", (15,), leaves_holes),
     "forgets no action": Broken("BOUNDED", (15,), forgets_no_action),
