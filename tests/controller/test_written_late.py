@@ -32,8 +32,8 @@ def starts(city: City) -> int:
     return sum(s.on for s in city.world.sounds)
 
 
-@pytest.mark.parametrize("health", [Health.FAILING, Health.DEAF])
-@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize(("health", "stopped"), [
+    (Health.FAILING, False), (Health.FAILING, True), (Health.DEAF, False)])
 def test_a_warning_that_sounded_without_the_disk_sounds_once(health: Health, stopped: bool) -> None:
     city = City()
     disk = city.station(OURS).disk
