@@ -10,7 +10,7 @@ it follows from a seed. It refuses to know what is right: `judge.py` does.
 import heapq
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -243,7 +243,7 @@ class Episode:
         if hurt is None:
             return []
         delay_us = min(hurt.turnaround_us, LATEST_US)
-        return [replace(hurt, turnaround_us=delay_us, wear=lambda frame: self._worn(frame, hurt))]
+        return [hurt._replace(turnaround_us=delay_us, wear=lambda frame: self._worn(frame, hurt))]
 
     def _worn(self, frame: bytes, answer: Answer) -> bytes:
         worn = answer.wear(frame) if answer.wear else frame

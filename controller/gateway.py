@@ -231,17 +231,6 @@ class Gateway:
                         if not self._hears[device.id] and device.bus in self._up:
                             tell(device, LinkUp(device.bus))
                 # Between device and siren.
-                case (Begin(device_id) | Abort(device_id) | ReadNow(device_id)) as what:
-                    tell(self.devices[device_id], what)
-                case (Edged() | Ended()) as what if what.token in self._reads:
-                    if isinstance(what, Ended):
-                        work.append(self._read_answer(now_us, what))
-                case Ended(device_id, _, "setup", done, why):
-                    if not done:
-                        work.append(Notice("setup-failed", device_id, why, urgent=True))
-                case (Edged() | Ended()) as what:
-                    if (back := self.tickets.back(what)) is not None:
-                        tell(*back)
                 case Took(device_id) as what:
                     for siren in self._hears[device_id]:
                         tell(siren, what)
@@ -258,6 +247,29 @@ class Gateway:
                     if what.online or device_id in self._there or self.devices[device_id].bus in self._up:
                         work.extend(self._news(device_id, what, "device-back", "device-silent"))
                     work.append(self._shown(now_us, device_id))
+                case (Begin(device_id) | Abort(device_id) | ReadNow(device_id)) as what:
+                    tell(self.devices[device_id], what)
+                case (Edged() | Ended()) as what if what.token in self._reads:
+                    if isinstance(what, Ended):
+                        work.append(self._read_answer(now_us, what))
+                case Ended(device_id, _, "setup", done, why):
+                    if not done:
+                        work.append(Notice("setup-failed", device_id, why, urgent=True))
+                case (Edged() | Ended()) as what:
+                    if (back := self.tickets.back(what)) is not None:
+                        tell(*back)
+                # To the session.
+                case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Beat() | Offered() | Degraded()
+                      ) as what:
+                    tell(self.session, what)
+                    if isinstance(what, Degraded) and what.mode != CLOCK_ASSUMED:
+                        name = what.mode.lower() + ("" if what.on else "-ended")
+                        work.append(Notice(name, what.subject, what.why, urgent=what.on))
+                case (Notice() | Changed()) as what:
+                    if isinstance(what, Changed):
+                        self._last[what.id] = what
+                    tell(self.session, what)
+                    work.extend(self._watched(what))
                 # Between orders and sirens.
                 case (Activate(siren_id) | Stop(siren_id) | QuietTest(siren_id) | Lock(siren_id)) as what:
                     if isinstance(what, Stop):
@@ -295,18 +307,6 @@ class Gateway:
                     self._watchers.discard(client)
                     self._recorders.pop(client, None)
                     tell(self.orders, what)
-                # To the session.
-                case (BrokerUp() | BrokerDown() | Confirmed() | Say() | SayAgain() | Beat() | Offered() | Degraded()
-                      ) as what:
-                    tell(self.session, what)
-                    if isinstance(what, Degraded) and what.mode != CLOCK_ASSUMED:
-                        name = what.mode.lower() + ("" if what.on else "-ended")
-                        work.append(Notice(name, what.subject, what.why, urgent=what.on))
-                case (Notice() | Changed()) as what:
-                    if isinstance(what, Changed):
-                        self._last[what.id] = what
-                    tell(self.session, what)
-                    work.extend(self._watched(what))
                 # Journal and time.
                 case Durable(token, head):
                     machine, inner = self.tickets.kept(token)

@@ -6,6 +6,7 @@ no block may cross, because the unit refused one that did; the device remembers 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from firmware_bridge.event import Read, Request, Table
 from firmware_bridge.message import Message
@@ -14,6 +15,9 @@ from firmware_bridge.profile import Line
 
 BITS_PER_REGISTER = 16
 """`max_block` counts registers; of bits as many octets fit into one reply (V1.1b3: 125 registers, 2000 bits)."""
+
+READS_KEPT = 256
+"""A gateway polls with tens of them."""
 
 Cut = tuple[Table, int]
 
@@ -28,7 +32,7 @@ class Block:
     points: tuple[Point, ...]
 
     def request(self, unit: int) -> Request:
-        return Read(self.table, self.address, self.count)
+        return _read(self.table, self.address, self.count)
 
     def words(self, point: Point, values: tuple[int, ...]) -> tuple[int, ...]:
         """The bits or registers of `point` among the `values` that answered this block."""
@@ -71,6 +75,12 @@ class Exchange:
     def cut(self) -> Cut | None:
         """An answer is whole or not there."""
         return None
+
+
+@lru_cache(READS_KEPT)
+def _read(table: Table, address: int, count: int) -> Read:
+    """One and the same for the same words: whoever has seen it knows it again at a glance."""
+    return Read(table, address, count)
 
 
 def fetches(points: Iterable[Point], line: Line, cuts: frozenset[Cut] = frozenset()) -> list[Block | Exchange]:

@@ -203,8 +203,7 @@ class Point:
             return octets.number(self.type, self._ordered(bytes(words)) if self.type in octets.BINARY else bytes(words))
         if self.bit is not None:
             part = words[0] >> self.bit & self.mask
-            span = self.span
-            return part - self.mask - 1 if span is not None and part > span[1] else part
+            return part - self.mask - 1 if part > self.mask >> 1 and self.type[0] == "s" else part
         data = self._ordered(b"".join(w.to_bytes(2, "big") for w in words))
         return struct.unpack(_FORMAT[self.type], data)[0]  # type: ignore[no-any-return]
 

@@ -7,7 +7,6 @@ refuses to know baud rates and collisions (`line.py`), segments (`endpoint.py`) 
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import reduce
 
 from firmware_bridge.machine import MS
@@ -69,16 +68,16 @@ class Answers:
         if self._meets(Fault.DROPPED):
             return None
         if self._meets(Fault.LATE):
-            answer = replace(answer, turnaround_us=answer.turnaround_us + self._rng.randint(*LATE_US))
+            answer = answer._replace(turnaround_us=answer.turnaround_us + self._rng.randint(*LATE_US))
         if self._meets(Fault.DOUBLED):
-            answer = replace(answer, again_us=self._rng.randint(*DOUBLED_US))
+            answer = answer._replace(again_us=self._rng.randint(*DOUBLED_US))
         if self._meets(Fault.WRONG_UNIT):
-            answer = replace(answer, unit=answer.unit % 247 + 1)
+            answer = answer._replace(unit=answer.unit % 247 + 1)
         if self._meets(Fault.SHORT):
-            answer = replace(answer, pdu=_shortened(answer.pdu))
+            answer = answer._replace(pdu=_shortened(answer.pdu))
         wears = [answer.wear] if answer.wear else []
         wears += [wear for fault, wear in self._wears().items() if self._meets(fault)]
-        return replace(answer, wear=lambda frame: reduce(lambda octets, wear: wear(octets), wears, frame))
+        return answer._replace(wear=lambda frame: reduce(lambda octets, wear: wear(octets), wears, frame))
 
     def _slowed(self, answer: Answer) -> Answer:
         slow = answer.unit in self._dazed
@@ -88,7 +87,7 @@ class Answers:
             self._dazed.add(answer.unit)
         if not slow:
             return answer
-        return replace(answer, turnaround_us=answer.turnaround_us + self._rng.randint(*LATE_US))
+        return answer._replace(turnaround_us=answer.turnaround_us + self._rng.randint(*LATE_US))
 
     def _meets(self, fault: Fault) -> bool:
         share = self.shares.get(fault)

@@ -325,13 +325,13 @@ class Field:
     # Requests.
 
     def _asker(self, line: str) -> Callable[[int, Seen], list[Answer]]:
+        obey = [(d, {BROADCAST, ANY, d.unit, *d.profile.line.wildcards}) for d in self._on_line[line]]
+
         def ask(now_us: int, request: Seen) -> list[Answer]:
             said = self._damage.diverted(line, request)
             if said is not None:
                 return [said]
-            there = [d for d in self._on_line[line]
-                     if request.unit in (BROADCAST, ANY, d.unit, *d.profile.line.wildcards)]
-            answers = (self._answer(now_us, device, request) for device in there)
+            answers = [self._answer(now_us, device, request) for device, units in obey if request.unit in units]
             return [answer for answer in answers if answer is not None]
 
         return ask

@@ -56,8 +56,7 @@ class Seen(NamedTuple):
     foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a unit says to a request. `turnaround_us` runs from the end of the request to its first octet."""
 
     turnaround_us: int
