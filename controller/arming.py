@@ -24,6 +24,8 @@ class Arming:
         self._device = drive.device
         conditions = profile.output.armed if profile.output else ()
         self._wanted = {profile.point(c.point, drive.channel).name: c.is_ for c in conditions}
+        self.refs = frozenset(f"{self._device}.{name}" for name in self._wanted)
+        """Its points."""
         self._holds: dict[str, bool] = {}
         """Whether each of them was right, by its last good reading."""
         self._told = ""

@@ -46,6 +46,8 @@ class Grading:
                 point = profile.point(condition.point, drive.channel)
                 self._rules.append((grade, point.name, condition.is_))
                 self.period_us = max(self.period_us, (point.spec.poll_ms or 0) * MS)
+        self.refs = frozenset(f"{self._device}.{point}" for _, point, _ in self._rules)
+        """The points that tell it."""
 
     @property
     def grade(self) -> Grade:

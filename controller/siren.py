@@ -75,8 +75,9 @@ class Siren:
         """Why the last off did not succeed."""
         self._out: list[SirenEffect] = []
         self._shown: Changed | None = None
-        self._refs = frozenset({*self._motor.refs, *self._watch.refs, section.isolator})
-        """The points that any of these looks at; its devices have many more."""
+        self._refs = frozenset({*self._motor.refs, *self._watch.refs, *self._grading.refs, *self._arming.refs,
+                                section.isolator})
+        """The points that any of these looks at."""
         self.deadline: int | None = None
 
     @property
@@ -115,10 +116,13 @@ class Siren:
                 self._clock, self._clock_us = event, now_us
                 self._agenda.place(now_us, event)
             case Took():
-                for reading in event.readings:
-                    if f"{reading.device}.{reading.point}" in self._refs:
-                        self._took(now_us, reading)
-                self._out += self._grading.took(event.readings) + self._arming.took(event.readings)
+                readings = [r for r in event.readings if f"{r.device}.{r.point}" in self._refs]
+                if not readings and self._shown is not None and (self.deadline is None or now_us < self.deadline):
+                    # Its devices have many more points than these.
+                    return []
+                for reading in readings:
+                    self._took(now_us, reading)
+                self._out += self._grading.took(readings) + self._arming.took(readings)
             case Edged() | Ended() | Presence():
                 self._answered(now_us, event)
             case Woken():

@@ -7,8 +7,8 @@ in on-phases (`evidence.py`) and never judged here. The watch only judges; what 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from controller.config import Drive, SirenSection
 from controller.event import Degraded
@@ -42,8 +42,7 @@ class Says(Enum):
     UNEXPECTED = "our own output is on without a cause"
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
+class Stand(NamedTuple):
     """How our output stands when a reading comes."""
 
     running: bool
