@@ -1,7 +1,6 @@
 """What happens to requests and answers: each fault is what its word says, several meet at once, and all is seeded."""
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -46,7 +45,7 @@ def test_nothing_is_wrong() -> None:
     assert answers.diverted(REQUEST) is None
     found = answers.hurt(ANSWER)
     assert found is not None
-    assert replace(found, wear=None) == ANSWER
+    assert found._replace(wear=None) == ANSWER
     assert worn(found) == REPLY
 
 
@@ -84,7 +83,7 @@ def test_what_a_gateway_says_by_itself() -> None:
 
 def test_after_a_slow_refusal_the_next_answer_is_slow_and_no_other() -> None:
     answers = on(Fault.SLOW_REFUSAL)
-    other = replace(ANSWER, unit=9)
+    other = ANSWER._replace(unit=9)
     waits = []
     for answer in (ANSWER, REFUSAL, other, ANSWER, ANSWER):
         found = answers.hurt(answer)
