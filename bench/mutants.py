@@ -45,13 +45,13 @@ MEMORY_BYTES = 2 << 30
 COLLECTED, LIMIT = "while the tests were imported", "the limit of time or memory"
 
 _LISTS = "admission signers seldom"
-_ORDERS = "orders seldom intake_bounds rare_ways reasons"
+_ORDERS = "orders seldom intake_bounds rare_ways reasons written_late"
 TESTS = {
     "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "wall": "seldom orders",
     "succession": "succession seldom", "withdrawal": "withdrawal seldom",
     "trust": "trust seldom withdrawal orders shelf",
     "nonce": "nonce seldom", "intake": f"{_ORDERS} nonce", "ledger": f"{_ORDERS} withdrawal",
-    "allowance": "allowance strain", "orders": f"{_ORDERS} withdrawal nonce targets",
+    "allowance": "allowance strain written_late", "orders": f"{_ORDERS} withdrawal nonce targets",
     **dict.fromkeys(("regime", "stopping", "restart", "site", "asking"), f"{_ORDERS} nonce targets"),
 }
 """What runs against a module's mutants: the quick tests of its room, not all that might notice."""

@@ -9,7 +9,7 @@ from controller import ledger, nonce, signers, trust, wire
 from controller.agenda import Agenda
 from controller.event import Record
 from controller.intake import Intake, untimely
-from controller.ledger import STOP_KEEP_US, Ledger, State
+from controller.ledger import STOP_KEEP_US, Entry, Ledger, State
 from controller.orders import Orders
 from controller.signal import Cell, Signal, Signals, Timeline
 from controller.site import Target
@@ -97,6 +97,91 @@ def test_a_wall_clock_that_nobody_has_told_the_time_shows_the_time_since_boot_ex
     wall.now_us = 7 * S
     assert (wall.us, wall.error_us, wall.believed_us) == (7 * S, 0, None)
     assert (wall.text, wall.exact(7 * S)) == (wire.BLANK_INSTANT, None)
+
+
+def entered(accept: ledger.Accept, state: State, n: int, **changes: object) -> Entry:
+    return Entry.new(accept.model_copy(update={"order": name(n), **changes}), accept.sirens, state)
+
+
+def believed(data: bytes) -> ledger.Accept:
+    """As the gateway understood it."""
+    desk = Desk()
+    desk.arrives(data)
+    (accept,) = accepted(desk)
+    return accept
+
+
+def test_a_full_ledger_forgets_what_is_over_and_can_come_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KNOWN_LIMIT", 3)
+    monkeypatch.setattr(ledger, "LIVE_RESERVE", 1)
+    book, one = Ledger(), believed(drill())
+    expires_us = one.expires_wall_us
+    book.add(entered(one, State.GIVEN, 1))
+    book.add(entered(one, State.DONE, 2))
+    assert book.make_room(False, expires_us + 1)
+    book.add(entered(one, State.DONE, 3, expires_wall_us=expires_us + S))
+    assert not book.make_room(False, expires_us), "it may come once more"
+    assert book.make_room(True, expires_us), "a warning has room yet"
+    assert book.make_room(False, expires_us + 1)
+    assert [book.get(name(n)) is not None for n in (1, 2, 3)] == [True, False, True], "what is open stays"
+
+
+def test_a_restart_finds_no_more_orders_than_may_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "KNOWN_LIMIT", 2)
+    monkeypatch.setattr(ledger, "LIVE_RESERVE", 1)
+    one, book = believed(drill()), Ledger()
+    late = {"expires_wall_us": 0, "sirens": (), "reason": "", "raw": None}
+    book.restore(Record("refuse", one.model_copy(update={"order": name(n), **late}).model_dump(mode="json"))
+                 for n in range(9))
+    assert len(book) <= 3
+    assert book.get(name(8)) is not None
+
+
+def test_the_journal_tells_when_we_were_last_here_by_any_record() -> None:
+    desk = Desk()
+    desk.sounds(live())
+    (accept,) = accepted(desk)
+    book = Ledger()
+    book.restore(r for r in desk.records if r.kind == "accept")
+    assert book.alive_wall_us == wire.to_wall_us(accept.at) == WALL
+    said_later = Record("receipt", {"seq": 1, "gateway": "gw-1", "order": name(1), "siren": "s-1", "stage": "sensed",
+                                    "at": wire.to_text(WALL + S)})
+    book.restore([said_later])
+    assert book.alive_wall_us == WALL + S
+
+
+def test_what_warns_is_live_sounds_and_has_begun() -> None:
+    def warns(data: bytes, later_us: int = 0) -> bool:
+        book = Ledger()
+        book.add(Entry.new(believed(data), ("s-1",), State.GIVEN))
+        return book.warns(WALL + later_us)
+
+    assert warns(live())
+    assert not warns(drill())
+    assert not warns(stop())
+    assert not warns(live(start_s=60), 60 * S - 1)
+    assert warns(live(start_s=60), 60 * S)
+
+
+def test_what_is_armed_is_armed_until_its_instant_and_outranked_by_nothing_until_then() -> None:
+    one = believed(live(start_s=60))
+    assert [one.armed(WALL + 60 * S + us) for us in (-1, 0)] == [True, False]
+    book = Ledger()
+    book.add(entered(believed(live(n=2)), State.SOUNDING, 2, issued_wall_us=WALL + S))
+    assert [book.outranked(one, "s-1", WALL + 60 * S + us) for us in (-1, 0)] == [False, True]
+
+
+def test_sixty_four_stops_are_remembered_and_drills_give_way_first() -> None:
+    one, late = believed(stop()), believed(live())
+    book = Ledger()
+    for n in range(64):
+        book.remember_stop(one.model_copy(update={"sirens": (f"s-{n}",), "stops_live": n > 0}))
+    assert all(book.stopped(late, f"s-{n}") for n in range(1, 64))
+    test = believed(drill(n=3))
+    assert book.stopped(test, "s-0")
+    book.remember_stop(one.model_copy(update={"sirens": ("s-64",)}))
+    assert not book.stopped(test, "s-0")
+    assert all(book.stopped(late, f"s-{n}") for n in range(1, 65))
 
 
 # Numbers at their edges.
