@@ -40,12 +40,14 @@ from bench.mutation import Mutant, changed, mutants
 ROOT = Path(__file__).parents[1]
 SLOW_FACTOR, LEAST_S = 5, 4
 """A test is given so many times the processor's time it takes, and so much more: then it hangs."""
+QUICK_S = 1.0
+"""Tests that take longer are left out: what only they notice is a survivor that is looked at by hand."""
 MEMORY_BYTES = 2 << 30
 """A mutant that fills a list for ever ends here."""
 COLLECTED, LIMIT = "while the tests were imported", "the limit of time or memory"
 
 _LISTS = "admission signers seldom"
-_ORDERS = "orders seldom intake_bounds rare_ways reasons written_late"
+_ORDERS = "orders orders_seldom seldom intake_bounds rare_ways reasons written_late"
 TESTS = {
     "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "wall": "seldom orders",
     "succession": "succession seldom", "withdrawal": "withdrawal seldom",
@@ -159,7 +161,7 @@ class Book:
     def first(self, known: dict[str, Known], home: str) -> list[str]:
         """The tests that call a function, or all, the last killers first, then the quickest."""
         rank = {test: n for n, test in enumerate(self.killers, 1)}
-        calling = [test for test, one in known.items() if not home or home in one.calls]
+        calling = [test for test, one in known.items() if one.seconds < QUICK_S and (not home or home in one.calls)]
         return sorted(calling, key=lambda test: (-rank.get(test, 0), known[test].seconds))
 
 
