@@ -53,7 +53,7 @@ TESTS = {
     "succession": "succession seldom", "withdrawal": "withdrawal seldom",
     "trust": "trust seldom withdrawal orders shelf",
     "nonce": "nonce seldom", "intake": f"{_ORDERS} nonce", "ledger": f"{_ORDERS} withdrawal",
-    "allowance": "allowance strain written_late", "orders": f"{_ORDERS} withdrawal nonce targets",
+    "allowance": "allowance strain written_late", "orders": f"{_ORDERS} withdrawal nonce targets allowance",
     **dict.fromkeys(("regime", "stopping", "restart", "site", "asking"), f"{_ORDERS} nonce targets"),
 }
 """What runs against a module's mutants: the quick tests of its room, not all that might notice."""

@@ -80,7 +80,6 @@ class Orders:
         self._ledger = Ledger()
         self._wall = Wall()
         self._born_us: int | None = None
-        self._cut: list[Entry] = []
         self._waiting: dict[str, Entry] = {}
         """Orders whose record is on the way to the disk, and stops whose sirens are not yet off."""
         self._writing = Writing()
@@ -101,7 +100,6 @@ class Orders:
         records, self._regime.forgot = list(records), forgot
         self._ledger.restore(records)
         self._intake.restore(records)
-        self._cut = self._ledger.open()
 
     def handle(self, now_us: int, event: OrdersEvent) -> list[OrdersEffect]:
         self._now_us = self._wall.now_us = now_us
@@ -165,7 +163,7 @@ class Orders:
         if entry is None:
             return False
         if entry.accept.digest != order.digest:
-            self._refuse(Refusal(Reason.DUPLICATE, entry.id, answer=False), client)
+            self._refuse(Refusal(Reason.DUPLICATE, entry.id), client)
             return True
         self._out.append(SayAgain(entry.id))
         if client is not None:
@@ -340,14 +338,13 @@ class Orders:
 
     def _stop_again(self) -> None:
         """After a restart: a stop whose answer is open is done once more, before anything is taken up again."""
-        for entry in [e for e in self._cut if e.accept.action is Action.STOP]:
+        for entry in [e for e in self._ledger.open() if e.accept.action is Action.STOP]:
             for part in [p for p in entry.parts.values() if p.state is State.CUT]:
                 one = plan(self._ledger, entry.accept, part.siren)
                 self._out.extend(one.told)
                 for other, cut in one.cancelled:
                     self._end(other, cut.siren, Stage.STOPPED, entry.accept.by)
                 self._end(entry, part.siren, Stage.FINISHED, "restarted")
-        self._cut = [e for e in self._cut if e.open]
 
     def _withdraw(self) -> None:
         """What waits for its time and is not carried by the trust list any more is taken back."""
@@ -376,9 +373,8 @@ class Orders:
 
     def _resume(self) -> None:
         self._out += self._regime.clock(self._wall)
-        for entry, part in [(e, p) for e in self._cut for p in e.parts.values() if p.state is State.CUT]:
+        for entry, part in [(e, p) for e in self._ledger.open() for p in e.parts.values() if p.state is State.CUT]:
             self._take_up(entry, part)
-        self._cut = [e for e in self._cut if any(p.state is State.CUT for p in e.parts.values())]
         self._watch()
 
     def _take_up(self, entry: Entry, part: Part) -> None:
