@@ -6,7 +6,7 @@ DEV = $(PYTHON) tools/dev.py
 help:
 	@$(DEV) --help
 
-setup demo demo-flood test check bench states schema lock:
+setup demo demo-flood test check coverage bench states schema lock:
 	@$(DEV) $@ $(ARGS)
 
 soak:

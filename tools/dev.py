@@ -49,6 +49,20 @@ LONG = ("kills", "reconnects", "soak")
 """Benches of half an hour and more: by their names only."""
 
 
+COVERAGE = "coverage==7.17.3"
+"""Not in the lock: only `coverage` uses it, in an environment of its own that sees .venv's packages."""
+CORE = ("admission", "agenda", "allowance", "answers", "asking", "desk", "envelope", "intake", "ledger", "nonce",
+        "orders", "pulse", "regime", "restart", "roots", "signers", "site", "sounding", "stopping", "strain",
+        "succession", "trust", "wall", "withdrawal", "writing")
+"""Modules of controller/ that decide who may order what, and what becomes of it: every branch is taken by a test ..."""
+CORE_TESTS = (*(f"tests/attacks/test_{name}.py" for name in ("intake_bounds", "rare_ways", "reasons")),
+              *(f"tests/controller/test_{name}.py" for name in (
+                  "admission", "allowance", "core_branches", "desk", "gateway", "lockout", "modes",
+                  "motor", "nonce", "orders", "policy", "priority", "seldom", "signers", "siren", "strain",
+                  "succession", "targets", "trust", "withdrawal", "written_late")))
+"""... of these files, in the same process."""
+
+
 class Stop(Exception):
     """The work cannot be done, and why: in English and in Chinese, with the remedy."""
 
@@ -232,6 +246,40 @@ def check(rest: list[str]) -> int:
     return 1 if failed else 0
 
 
+def coverage(rest: list[str]) -> int:
+    """Every branch of the core, or a failure that names the ones that no test took. Takes minutes."""
+    ensure_venv()
+    place = ROOT / "build" / "coverage"
+    made, want = place / "made-from", fingerprint() + COVERAGE
+    if not made.is_file() or made.read_text(encoding="utf-8") != want:
+        make_coverage(place)
+        made.write_text(want, encoding="utf-8")
+    os.environ["COVERAGE_FILE"] = str(place / "data")
+    tool = [str(place / "bin" / "python"), "-m", "coverage"]
+    core = "--include=" + ",".join(f"controller/{name}.py" for name in CORE)
+    # Traced, a test takes several times as long.
+    test = ["-m", "pytest", "-q", "--timeout=600", *CORE_TESTS, *rest]
+    tested = subprocess.run([*tool, "run", "--branch", core, *test]).returncode
+    told = subprocess.run([*tool, "report", "--show-missing", "--skip-covered", "--fail-under=100"]).returncode
+    return tested or told
+
+
+def make_coverage(place: Path) -> None:
+    """The packages of .venv are looked up there, so this one is made in seconds."""
+    outside = outside_python()
+    check_pip(outside)
+    subprocess.run([outside, "-m", "venv", "--clear", "--without-pip", place], check=True)
+    here, there = (next(one.glob("lib/python3*/site-packages")) for one in (place, VENV))
+    paths = "".join(f"{os.path.relpath(one, here)}\n" for one in (ROOT, there))
+    (here / "siren-gateway.pth").write_text(paths, encoding="ascii")
+    install = [outside, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet", "--no-deps",
+               "--disable-pip-version-check", "--no-user", COVERAGE]
+    done = subprocess.run(install, stderr=subprocess.PIPE, text=True, errors="replace", env=clean_environment())
+    if done.returncode != 0:
+        sys.stderr.write(done.stderr[-4000:])
+        raise why_pip_failed(done.stderr)
+
+
 def bench(rest: list[str]) -> int:
     """One by its name, with its own arguments; without a name all that take minutes, one after the other."""
     known = sorted(p.stem for p in (ROOT / "bench").glob("*.py") if '__name__ == "__main__"' in p.read_text("utf-8"))
@@ -280,6 +328,7 @@ COMMANDS = {
     "demo-flood": (demo_flood, "a storm in two minutes at one underpass, with a live curve"),
     "test": (test, "all tests; what follows goes to pytest"),
     "check": (check, "ruff, mypy --strict and the import contracts"),
+    "coverage": (coverage, "every branch of the core by its tests, or which are left; some minutes"),
     "bench": (bench, "measure: all, or the one named; what follows its name goes to it"),
     "swarm": (swarm, "seeded worlds with every fault, judged by the promises: --seeds N --first K, --seed K --trace"),
     "states": (states, "draw docs/states.md from the transition tables"),
