@@ -219,7 +219,7 @@ class Floods:
                    for gauge, told in look.samples(now_us).items()}
         body = {"spot": rule.id, "depths": {NAMES[c]: cm for c, cm in look.depths.items()}, "samples": samples,
                 "kinds": {gauge.id: gauge.section.kind for gauge in look.gauges.values()},
-                "bad": [s.id for s in look.sights if not s.good], "confirmed": look.loud.name,
+                "bad": [s.id for s in look.sights if not s.good], "confirmed": look.confirmed.name,
                 "suspected": look.local.name}
         self._out.append(Append(NOBODY_WAITS, Record(LEVEL, body)))
 

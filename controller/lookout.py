@@ -58,8 +58,10 @@ class Lookout:
         self.alarms: dict[str, Alarm] = {}
         self.local = Colour.DRY
         """What the sign and the beacon follow: the deepest colour in force, suspected or confirmed."""
+        self.confirmed = Colour.DRY
+        """What closes a road: the deepest confirmed colour in force. The shelf is for ears, and not for cars."""
         self.loud = Colour.DRY
-        """What may sound: the deepest confirmed colour in force that nobody has shelved."""
+        """What may sound: the deepest of those that nobody has shelved."""
         self.deadline: int | None = None
         """When the delay or the shelf of an alarm is over."""
         self.out: list[Notice | Changes] = []
@@ -172,12 +174,14 @@ class Lookout:
 
     def _weigh(self) -> None:
         """An alarm turned: what stands now?"""
-        self.local = self.loud = Colour.DRY
+        self.local = self.confirmed = self.loud = Colour.DRY
         for colour, suspected, confirmed in self._watched:
             if suspected.in_force or confirmed.in_force:
                 self.local = max(self.local, colour)
-            if confirmed.in_force and not confirmed.shelved:
-                self.loud = max(self.loud, colour)
+            if confirmed.in_force:
+                self.confirmed = max(self.confirmed, colour)
+                if not confirmed.shelved:
+                    self.loud = max(self.loud, colour)
 
     def _doubt(self, now_us: int, one: _Doubted, why: str, after_us: int) -> None:
         if not why:

@@ -162,7 +162,7 @@ class Rule:
             lit = local >= colour_of(spot.beacon.from_)
             self._out += self.beacon.light(now_us, lit) if lit is not self.beacon.on else []
         if self.boom is not None and spot.boom:
-            down = loud >= colour_of(spot.boom.from_)
+            down = self.lookout.confirmed >= colour_of(spot.boom.from_)
             self._out += self.boom.close(now_us, down) if down is not self.boom.on else []
         if self.voice is not None and spot.voice:
             speaks = loud >= colour_of(spot.voice.from_)
@@ -236,7 +236,7 @@ class Rule:
         vote, local = look.vote, look.local
         points: dict[str, float | int | bool | str | None] = {
             "level_cm": _rounded(vote.level_cm), "rise_cm_min": _rounded(vote.rise_cm), "to_red_s": look.to_red_s,
-            "suspected": local.name, "confirmed": look.loud.name,
+            "suspected": local.name, "confirmed": look.confirmed.name,
             "alarms": ", ".join(f"{a.id} {a.state.value}" for a in look.alarms.values() if a.state is not State.NORMAL),
         }
         points |= {f"gauge_{s.id}": _rounded(s.value) for s in look.sights if s.good}

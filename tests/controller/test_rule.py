@@ -162,14 +162,25 @@ def test_a_stuck_gauge_is_found_by_the_others():
     assert "spot-1.pressure" in {n.subject for n in side.told("gauge-bad")}
 
 
-def test_the_shelf_silences_what_sounds_and_not_the_sign():
+def test_the_shelf_silences_what_sounds_and_not_the_sign_and_opens_no_road():
     side = Waterside().water(0, 20)
     for alarm in side.rule.lookout.alarms:
         side.tell(Handed(alarm, Shelve("Li Ming", 3600 * S)))
     side.water(45, 120)
     assert (side.local, side.loud, side.asked) == ("RED", "DRY", [])
     assert "禁止通行" in side.sign
+    assert side.rule.boom
+    assert side.rule.boom.on
     assert len(side.told("alarm-shelved")) == 8
+
+
+def test_a_boom_that_is_down_stays_down_when_its_alarm_is_shelved():
+    side = Waterside().water(0, 20).water(45, 120)
+    assert side.rule.boom
+    assert side.rule.boom.on
+    side.tell(Handed("red", Shelve("Li Ming", 3600 * S)))
+    side.water(45, 30)
+    assert (side.loud, side.rule.boom.on) == ("ORANGE", True)
 
 
 def test_a_latched_colour_stays_until_the_cabinet_acknowledges():
