@@ -278,7 +278,6 @@ class Orders:
             if part.state is State.WAITING:
                 self._give(entry, part, resumed=False)
                 self._answer(entry, part.siren, Stage.ACCEPTED)
-        self._watch()
 
     def _give(self, entry: Entry, part: Part, resumed: bool) -> None:
         part.step(Kind.GO)

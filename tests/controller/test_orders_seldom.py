@@ -7,6 +7,7 @@ from controller.event import Activate, Alarmed, Append, AppendFailed, Durable, F
 from controller.orders import Orders
 from controller.site import Target
 from controller.wire import Layer, Stage
+from firmware_bridge.machine import S
 from tests.controller.test_orders import HERE, SIGNALS, TRUST, Desk, drill, lines, live, name, of, said, stop
 
 
@@ -65,6 +66,16 @@ def test_what_one_record_is_told_of_speaks_of_no_order_behind_it() -> None:
     (second,) = of(Append, desk.arrives(drill(2, start_s=100)))
     assert said(desk.do(AppendFailed(first.token, "no"))) == [("s-1", Stage.REJECTED, "no-journal")]
     assert [a.order for a in of(Activate, desk.do(Durable(second.token)))] == [name(2)]
+
+
+def test_how_long_a_drill_waits_for_the_disk_and_a_stop_for_its_sirens() -> None:
+    desk = Desk(sirens=("s-1",))
+    desk.arrives(drill())
+    assert desk.orders.deadline == desk.now + 5 * S
+    desk = Desk(sirens=("s-1",))
+    desk.sounds(drill(2))
+    desk.written(desk.arrives(stop()))
+    assert desk.orders.deadline == desk.now + 90 * S
 
 
 def test_a_record_says_by_which_door_it_came_and_holds_nothing_empty() -> None:
