@@ -252,7 +252,7 @@ class Bus:
         for tid in [tid for tid, flight in self._flights.items() if now_us >= flight.give_up_us]:
             unit, flight = self._landed(now_us, tid)
             txn = flight.transaction
-            if flight.unanswered:
+            if flight.span.rest_us is not None:
                 self._finish(txn, Sent(), flight.sent_us)
                 continue
             garbled = self._framing.garbled(txn.request)
@@ -275,7 +275,7 @@ class Bus:
     def _landed(self, now_us: int, tid: int) -> tuple[Unit, Flight]:
         """A flight is over, whatever came of it: line and unit rest."""
         flight = self._flights.pop(tid)
-        unit = self._unit(flight.transaction)
+        unit = flight.unit
         unit.free_us = now_us + flight.transaction.gap_us
         self.counters.busy_us += now_us - flight.sent_us
         self._free_us = max(self._free_us, now_us + self._framing.silence_us)
@@ -291,7 +291,7 @@ class Bus:
             txn = flight.transaction
             if txn.priority is not Priority.POLL and priority is not Priority.STOP:
                 # A slow unit gets as long as its profile says, and not what it was seen to take.
-                said_us = flight.asked_us + txn.timeout_us + self._framing.reply_us(txn.request)
+                said_us = flight.asked_us + txn.timeout_us + flight.span.reply_us
                 flight.give_up_us = min(flight.give_up_us, max(now_us + 1, said_us))
                 continue
             # A trigger that is recalled may yet have left; it is not sent again.
@@ -381,11 +381,9 @@ class Bus:
     def _begin(self, now_us: int, unit: Unit, txn: Transaction, behind: Transaction | None = None) -> None:
         tid, frame = self._framing.frame(txn.unit, txn.request)
         start_us = max(now_us, self._free_us, txn.at_us or 0)
-        request_us = self._framing.request_us(txn.request)
-        rest_us = self._framing.unanswered_us(txn.unit, txn.request)
-        wait_us = unit.timeout_us(txn.timeout_us) + self._framing.reply_us(txn.request) if rest_us is None else rest_us
-        give_up_us = start_us + request_us + wait_us
-        self._flights[tid] = Flight(txn, start_us, request_us, give_up_us, behind, rest_us is not None)
+        span = self._framing.span(txn.unit, txn.request)
+        wait_us = unit.timeout_us(txn.timeout_us) + span.reply_us if span.rest_us is None else span.rest_us
+        self._flights[tid] = Flight(txn, unit, span, start_us, start_us + span.request_us + wait_us, behind)
         self.counters.sent += 1
         if behind is not None:
             self.counters.sentinels += 1
@@ -412,13 +410,14 @@ class Bus:
 
         The answer may be on the wire long before it is handed to us as a whole: what goes out meanwhile hits it.
         """
-        rest_us = self._framing.unanswered_us(txn.unit, txn.request)
+        span = self._framing.span(txn.unit, txn.request)
         patience_us = self._unit(txn).patience_us(txn.timeout_us)
-        return patience_us + self._framing.reply_us(txn.request) if rest_us is None else rest_us
+        return patience_us + span.reply_us if span.rest_us is None else span.rest_us
 
     def _cost_us(self, txn: Transaction) -> int:
         """How long the line is then taken."""
-        return self._framing.request_us(txn.request) + self._usual_us(txn) + 2 * self._framing.silence_us
+        request_us = self._framing.span(txn.unit, txn.request).request_us
+        return request_us + self._usual_us(txn) + 2 * self._framing.silence_us
 
     def _look_again(self, at_us: int | None) -> None:
         self._wake_us = earliest(self._wake_us, at_us)

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from firmware_bridge.event import Transaction
+from firmware_bridge.framing import Span
+from firmware_bridge.unit import Unit
 
 WIRE_TOLERANCE = 0.9
 """Octets cannot come faster than the line carries them; a baud generator may be a few percent off."""
@@ -36,24 +38,22 @@ class Flight:
     """A request that is out, or prepared."""
 
     transaction: Transaction
+    unit: Unit
+    span: Span
     sent_us: int
-    request_us: int
-    """Time of the request on the wire."""
     give_up_us: int
     behind: Transaction | None = None
     """What this read goes before, as its sentinel: it is not asked until the sentinel is answered."""
-    unanswered: bool = False
-    """Nobody answers such a request: when its time is over it is done."""
     preempted: bool = False
 
     @property
     def asked_us(self) -> int:
         """When the unit had the whole request."""
-        return self.sent_us + self.request_us
+        return self.sent_us + self.span.request_us
 
     def too_early(self, now_us: int, wire_us: int) -> bool:
         """Whether the unit cannot have had the request yet: then it is the second copy of an earlier answer."""
-        return now_us - self.sent_us < WIRE_TOLERANCE * (self.request_us + wire_us)
+        return now_us - self.sent_us < WIRE_TOLERANCE * (self.span.request_us + wire_us)
 
 
 def written_late(flights: Collection[Flight], at_us: int) -> None:

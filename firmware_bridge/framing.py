@@ -4,6 +4,9 @@ It keeps what has come and is not yet a frame, and says what a frame answers to 
 request is out, and whether an answer may be believed: that is the bus's judgement.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from firmware_bridge import modbus
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import BROADCAST, Ask, Outcome, Refused, Reply, Request
@@ -19,6 +22,20 @@ BROADCAST_REST_US = 150 * MS
 
 Frame = tuple[int, int, bytes]
 """(transaction id, unit, pdu); where the wire has no ids, the id is always 0."""
+
+
+class Span(NamedTuple):
+    """How long a request and its answer take on the wire."""
+
+    request_us: int
+    reply_us: int
+    """When it is no refusal."""
+    rest_us: int | None = None
+    """How long the line rests after a request that nobody answers; None for one that is to be answered."""
+
+
+NO_TIME = Span(0, 0)
+"""Over TCP."""
 
 
 def silence_us(baud: int) -> int:
@@ -41,6 +58,7 @@ class Rtu:
         """The unit that the last octets show somebody else to ask: the line has another master."""
         self._sent = b""
         self._scanner = Scanner()
+        self.span = lru_cache(modbus.REQUESTS_KEPT)(self._span)
 
     def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         """The id that the answer of a request will carry, and its frame."""
@@ -51,9 +69,11 @@ class Rtu:
         """What `pdu` answers to `request`; None when it is no answer to it."""
         return _modbus_answer(request, pdu)
 
-    def unanswered_us(self, unit: int, request: Request) -> int | None:
-        """How long the line rests after a request that nobody answers; None for one that is to be answered."""
-        return BROADCAST_REST_US if unit == BROADCAST else None
+    def _span(self, unit: int, request: Request) -> Span:
+        asks = _modbus(request)
+        request_us, reply_us = (round((length + AROUND_RTU) * self._char_us)
+                                for length in (modbus.request_length(asks), modbus.reply_length(asks)))
+        return Span(request_us, reply_us, BROADCAST_REST_US if unit == BROADCAST else None)
 
     def left(self) -> None:
         """A request leaves: what came before it is no answer to it."""
@@ -73,14 +93,6 @@ class Rtu:
                 # A request, and not ours, which an adapter that echoes gives back.
                 self.foreign = frame[0]
         return found
-
-    def request_us(self, request: Request) -> int:
-        """How long the frame of a request takes."""
-        return round((modbus.request_length(_modbus(request)) + AROUND_RTU) * self._char_us)
-
-    def reply_us(self, request: Request) -> int:
-        """How long the answer to it takes, when it is no refusal."""
-        return round((modbus.reply_length(_modbus(request)) + AROUND_RTU) * self._char_us)
 
     def pdu_us(self, pdu: bytes) -> int:
         """How long the frame of a PDU took."""
@@ -118,9 +130,9 @@ class Tcp:
     def answer(self, request: Request, pdu: bytes) -> Outcome | None:
         return _modbus_answer(request, pdu)
 
-    def unanswered_us(self, unit: int, request: Request) -> int | None:
+    def span(self, unit: int, request: Request) -> Span:
         """Over TCP every request is answered, whatever its unit address (Messaging on TCP/IP V1.0b, 4.4.2)."""
-        return None
+        return NO_TIME
 
     def left(self) -> None:
         """Answers carry the id of their request: nothing to forget."""
@@ -134,12 +146,6 @@ class Tcp:
             frames.append((tid, unit, pdu))
         self._buffer = buffer
         return frames
-
-    def request_us(self, request: Request) -> int:
-        return 0
-
-    def reply_us(self, request: Request) -> int:
-        return 0
 
     def pdu_us(self, pdu: bytes) -> int:
         return 0
@@ -189,8 +195,12 @@ class Plain:
             return Refused(int.from_bytes(found[0].get("code", b""), "big"), modbus=False)
         return None
 
-    def unanswered_us(self, unit: int, request: Request) -> int | None:
-        return 0 if _ask(request).answer is None else None
+    def span(self, unit: int, request: Request) -> Span:
+        ask = _ask(request)
+        request_us = round(len(ask.data) * self._char_us)
+        if ask.answer is None:
+            return Span(request_us, 0, 0)
+        return Span(request_us, round(ask.answer.longest * self._char_us))
 
     def left(self) -> None:
         self._sieve.clear()
@@ -199,13 +209,6 @@ class Plain:
         """The frames that these octets complete, those of the newest request's form first."""
         found = [(fields.get(UNIT), frame) for fields, frame in self._sieve.feed(data)]
         return [(0, self._unit if address is None else unit_of(address), frame) for address, frame in found]
-
-    def request_us(self, request: Request) -> int:
-        return round(len(_ask(request).data) * self._char_us)
-
-    def reply_us(self, request: Request) -> int:
-        form = _ask(request).answer
-        return 0 if form is None else round(form.longest * self._char_us)
 
     def pdu_us(self, pdu: bytes) -> int:
         return round(len(pdu) * self._char_us)

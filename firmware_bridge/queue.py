@@ -30,7 +30,7 @@ class Queue:
 
     def refuses(self, txn: Transaction) -> str | None:
         """Why one more cannot wait; None when it can. A stop always can."""
-        if len(self) >= LIMIT and txn.priority is not Priority.STOP:
+        if len(self._waiting) + len(self._edges) >= LIMIT and txn.priority is not Priority.STOP:
             return "queue full"
         if txn.priority is Priority.POLL:
             for other in self._waiting:
