@@ -6,10 +6,11 @@ a time and with eight waiting (ours has eight in flight then; pymodbus's lock se
 Each master is a process of its own; what counts is the CPU time of that process, all its threads, from the first of the
 reads to the last, after some that warm it up. Rounds of both alternate, and the medians are compared.
 
-On the serial line a master sleeps nearly all the time, and ours is woken twice a transaction: by the answer, and at the
-instant from which the line is free again, which pymodbus does not wait for. A virtual machine that falls asleep in
-between has its caches used by others: whoever is woken there pays for that, several times its own work. So that line is
-measured twice: with all cores kept awake by a spinner of the idle class, which counts, and as it is.
+On the serial line a master sleeps nearly all the time, and whoever is woken pays for cold caches, several times its own
+work. Ours is woken twice a transaction: by the answer, and when the line has been silent for 3.5 characters, as the
+standard asks (Serial Line V1.02, 2.5.1.1). pymodbus leaves that silence to its caller. So on that line there are two
+of it: one whose caller keeps the silence, which does what ours does and is held against it, and one that does not,
+which is printed. All cores are kept awake by a spinner of the idle class, and then once more they are not.
 
     .venv/bin/python -m bench.cpu [--quick]
     .venv/bin/python -m bench.cpu --instructions    # of a transaction, counted by valgrind: the same on any machine
@@ -31,6 +32,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
@@ -40,7 +42,8 @@ from bench.site import ROOT, Site
 from controller.wiring import BusSection
 from firmware_bridge.bus import Bus
 from firmware_bridge.event import Reply
-from firmware_bridge.framing import Rtu, Tcp
+from firmware_bridge.framing import Rtu, Tcp, silence_us
+from firmware_bridge.machine import S
 
 BAUD = 115200
 READS = {"rtu": 500, "tcp": 3000, "tcp, 8 waiting": 3000}
@@ -54,7 +57,7 @@ BAR = 1.0
 COUNTED = 100, 500
 """Reads of the two runs whose difference valgrind is asked for: what starting takes is in both."""
 SPIN = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
-MASTERS = ("ours", "pymodbus")
+OURS, PEER, HASTY = MASTERS = ("ours", "pymodbus", "pymodbus without silence")
 
 
 # A master, in its own process.
@@ -84,8 +87,8 @@ async def ours(link: str, reads: int, waiting: int) -> int:
     return taken
 
 
-async def pymodbus(link: str, reads: int, waiting: int) -> int:
-    """The same of pymodbus's client, as its documentation shows it."""
+async def pymodbus(link: str, reads: int, waiting: int, silence_s: float) -> int:
+    """The same of pymodbus's client, as its documentation shows it; on a line its caller lets it be silent so long."""
     kind, _, where = link.partition(":")
     client: AsyncModbusSerialClient | AsyncModbusTcpClient
     if kind == "serial":
@@ -101,6 +104,8 @@ async def pymodbus(link: str, reads: int, waiting: int) -> int:
         for n in range(number):
             reply = await client.read_holding_registers(0, count=10, device_id=1 + n % units)
             assert len(reply.registers) == 10
+            if silence_s and kind == "serial":
+                await asyncio.sleep(silence_s)
 
     await caller(WARM)
     began = time.process_time_ns()
@@ -112,15 +117,17 @@ async def pymodbus(link: str, reads: int, waiting: int) -> int:
 
 def serve(options: argparse.Namespace) -> None:
     """Be the master, and print microseconds a transaction."""
-    master = ours if options.master == "ours" else pymodbus
+    link, reads, waiting = options.link, options.reads, options.waiting
+    silence_s = 0 if options.master == HASTY else silence_us(BAUD) / S
     profiler = cProfile.Profile() if options.profile else None
     if profiler:
         profiler.enable()
-    taken = asyncio.run(master(options.link, options.reads, options.waiting))
+    taken = asyncio.run(ours(link, reads, waiting) if options.master == OURS
+                        else pymodbus(link, reads, waiting, silence_s))
     if profiler:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
-    print(json.dumps({"us": taken / 1000 / (options.reads // options.waiting * options.waiting)}))
+    print(json.dumps({"us": taken / 1000 / (reads // waiting * waiting)}))
 
 
 # The comparison.
@@ -163,18 +170,19 @@ def instructions(master: str, link: str, waiting: int) -> int:
     return (counts[1] - counts[0]) // (COUNTED[1] - COUNTED[0])
 
 
-def compare(name: str, link: str, rounds: int) -> dict[str, object]:
+def compare(name: str, link: str, rounds: int) -> dict[str, Any]:
     waiting = WAITING if "8" in name else 1
-    taken: dict[str, list[float]] = {master: [] for master in MASTERS}
+    masters = MASTERS if name == "rtu" else (OURS, PEER)
+    taken: dict[str, list[float]] = {master: [] for master in masters}
     steal = measure.steal_ticks()
     for _ in range(rounds):
-        for master in MASTERS:
+        for master in masters:
             taken[master].append(round(once(master, link, READS[name], waiting), 1))
-    medians = {master: statistics.median(taken[master]) for master in MASTERS}
-    ratio = medians["ours"] / medians["pymodbus"]
-    print(f"{name}: ours {medians['ours']:.0f} us a transaction, pymodbus {medians['pymodbus']:.0f}, "
-          f"ratio {ratio:.2f}", flush=True)
-    return {"us": taken, "ratio": round(ratio, 3), "steal_ticks": measure.steal_ticks() - steal}
+    medians = {master: statistics.median(taken[master]) for master in masters}
+    ratios = {master: round(medians[OURS] / medians[master], 3) for master in masters[1:]}
+    words = ", ".join(f"{master} {medians[master]:.0f} (ratio {ratio:.2f})" for master, ratio in ratios.items())
+    print(f"{name}: ours {medians[OURS]:.0f} us a transaction, {words}", flush=True)
+    return {"us": taken, "ratios": ratios, "steal_ticks": measure.steal_ticks() - steal}
 
 
 @contextmanager
@@ -189,8 +197,8 @@ def links() -> Iterator[dict[str, str]]:
             server.close()
 
 
-def run(rounds: int) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {}
+def run(rounds: int) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     with links() as where:
         for name, link in where.items():
             with awake() if name == "rtu" else nullcontext():
@@ -204,8 +212,9 @@ def count() -> dict[str, dict[str, float]]:
     with links() as where:
         for name, link in where.items():
             waiting = WAITING if "8" in name else 1
-            counts = {master: instructions(master, link, waiting) for master in MASTERS}
-            found[name] = {**counts, "ratio": round(counts["ours"] / counts["pymodbus"], 3)}
+            masters = MASTERS if name == "rtu" else (OURS, PEER)
+            counts = {master: instructions(master, link, waiting) for master in masters}
+            found[name] = {**counts, "ratio": round(counts[OURS] / counts[PEER], 3)}
             print(f"{name}: {found[name]}", flush=True)
     return found
 
@@ -233,8 +242,7 @@ def main() -> None:
                        {f"{name}: ratio <= {BAR:g}": one["ratio"] <= BAR for name, one in counted.items()})
     found = run(2 if options.quick else ROUNDS)
     measure.report({**found, "rounds": 2 if options.quick else ROUNDS, "reads": READS},
-                   {f"{name}: ratio <= {BAR:g}": float(str(one["ratio"])) <= BAR for name, one in found.items()
-                    if name in READS})
+                   {f"{name}: ratio <= {BAR:g}": one["ratios"][PEER] <= BAR for name, one in found.items()})
 
 
 if __name__ == "__main__":
