@@ -58,7 +58,6 @@ class Rtu:
         """The unit that the last octets show somebody else to ask: the line has another master."""
         self._sent = b""
         self._scanner = Scanner()
-        self.span = lru_cache(modbus.REQUESTS_KEPT)(self._span)
 
     def frame(self, unit: int, request: Request) -> tuple[int, bytes]:
         """The id that the answer of a request will carry, and its frame."""
@@ -69,11 +68,8 @@ class Rtu:
         """What `pdu` answers to `request`; None when it is no answer to it."""
         return _modbus_answer(request, pdu)
 
-    def _span(self, unit: int, request: Request) -> Span:
-        asks = _modbus(request)
-        request_us, reply_us = (round((length + AROUND_RTU) * self._char_us)
-                                for length in (modbus.request_length(asks), modbus.reply_length(asks)))
-        return Span(request_us, reply_us, BROADCAST_REST_US if unit == BROADCAST else None)
+    def span(self, unit: int, request: Request) -> Span:
+        return _rtu_span(self._char_us, unit, request)
 
     def left(self) -> None:
         """A request leaves: what came before it is no answer to it."""
@@ -226,6 +222,14 @@ class Plain:
 
 
 Framing = Rtu | Tcp | Plain
+
+
+@lru_cache(modbus.REQUESTS_KEPT)
+def _rtu_span(char_us: float, unit: int, request: Request) -> Span:
+    asks = _modbus(request)
+    request_us, reply_us = (round((length + AROUND_RTU) * char_us)
+                            for length in (modbus.request_length(asks), modbus.reply_length(asks)))
+    return Span(request_us, reply_us, BROADCAST_REST_US if unit == BROADCAST else None)
 
 
 def _ask(request: Request) -> Ask:
