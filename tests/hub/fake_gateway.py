@@ -119,5 +119,7 @@ async def gateway(port: int, id: str, sirens: tuple[str, ...], signals: Signals,
         try:
             yield fake
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            while not task.done():
+                # Python 3.11's `wait_for`, in aiomqtt, loses a cancel that comes together with what it waits for.
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
