@@ -170,9 +170,13 @@ def instructions(master: str, link: str, waiting: int) -> int:
     return (counts[1] - counts[0]) // (COUNTED[1] - COUNTED[0])
 
 
+def rules(name: str) -> tuple[int, tuple[str, ...]]:
+    """How many reads wait at once, and who is compared."""
+    return WAITING if "8" in name else 1, MASTERS if name == "rtu" else (OURS, PEER)
+
+
 def compare(name: str, link: str, rounds: int) -> dict[str, Any]:
-    waiting = WAITING if "8" in name else 1
-    masters = MASTERS if name == "rtu" else (OURS, PEER)
+    waiting, masters = rules(name)
     taken: dict[str, list[float]] = {master: [] for master in masters}
     steal = measure.steal_ticks()
     for _ in range(rounds):
@@ -211,8 +215,7 @@ def count() -> dict[str, dict[str, float]]:
     found = {}
     with links() as where:
         for name, link in where.items():
-            waiting = WAITING if "8" in name else 1
-            masters = MASTERS if name == "rtu" else (OURS, PEER)
+            waiting, masters = rules(name)
             counts = {master: instructions(master, link, waiting) for master in masters}
             found[name] = {**counts, "ratio": round(counts[OURS] / counts[PEER], 3)}
             print(f"{name}: {found[name]}", flush=True)

@@ -11,7 +11,7 @@ none, all the time since it had started. It refuses to know orders, devices and 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field
 
@@ -35,6 +35,8 @@ BEGUN = frozenset({Stage.STARTED, Stage.SENSED, Stage.HEARD})
 """A sounding whose edge was never acknowledged may be sensed all the same."""
 
 REASON = "daily-limit"
+
+T = TypeVar("T")
 
 
 class Sounded(Message):
@@ -62,24 +64,35 @@ class Before:
     since_wall_us: int | None = None
 
 
+class Undated(Generic[T]):
+    """What the journal tells of before the restart: it has no age until a clock is heard that may be believed."""
+
+    def __init__(self) -> None:
+        self.waiting: tuple[T, ...] = ()
+
+    def restore(self, before: Sequence[T]) -> None:
+        self.waiting = tuple(before)
+
+    def placed(self, clock: Clock) -> tuple[T, ...]:
+        """The clock was heard: what has an age from now on."""
+        if clock.trust is Trust.UNTRUSTED:
+            return ()
+        placed, self.waiting = self.waiting, ()
+        return placed
+
+
 class Allowance:
     """Of one siren. Instants are this run's; what was before lies as far back as a believed clock says."""
 
     def __init__(self) -> None:
         self._spent: deque[tuple[int, int]] = deque()
         """(when it ended, how long it was), oldest first."""
-        self._before: tuple[Before, ...] = ()
-        """What no believed clock has placed yet counts in full."""
-
-    def restore(self, before: Sequence[Before]) -> None:
-        self._before = tuple(before)
+        self.before: Undated[Before] = Undated()
+        """Counts in full."""
 
     def place(self, now_us: int, clock: Clock) -> None:
-        """The clock was heard: once it may be believed, what was before the restart has an age."""
-        if not self._before or clock.trust is Trust.UNTRUSTED:
-            return
         placed: list[tuple[int, int]] = []
-        for one in self._before:
+        for one in self.before.placed(clock):
             ended_us, us = now_us, one.us
             # What is dated in the future was dated by a clock that was wrong: then nothing is known of its age.
             if one.at_wall_us is not None:
@@ -87,14 +100,14 @@ class Allowance:
             elif one.since_wall_us is not None and clock.wall_us > one.since_wall_us:
                 us = min(us, clock.wall_us - one.since_wall_us)
             placed.append((ended_us, us))
-        self._spent = deque(sorted([*placed, *self._spent]))
-        self._before = ()
+        if placed:
+            self._spent = deque(sorted([*placed, *self._spent]))
 
     def left_us(self, now_us: int) -> int:
         """Of the allowance; never below zero."""
         while self._spent and self._spent[0][0] <= now_us - DAY_US:
             self._spent.popleft()
-        spent_us = sum(us for _, us in self._spent) + sum(one.us for one in self._before)
+        spent_us = sum(us for _, us in self._spent) + sum(one.us for one in self.before.waiting)
         return max(0, ALLOWED_US - spent_us)
 
     def spend(self, now_us: int, us: int) -> None:
@@ -107,7 +120,7 @@ class Allowance:
     def renew(self) -> None:
         """Two persons have just signed that it shall sound."""
         self._spent.clear()
-        self._before = ()
+        self.before.restore(())
 
 
 def refuses(mode: Mode, phases: Iterable[Phase], left_us: int) -> bool:

@@ -55,9 +55,9 @@ LEVEL, ROADSIDE = "level", "roadside"
 WET_CM = 3.0
 """From here on levels are kept, as while any colour is in force."""
 LEVEL_US = 60 * S
+"""One record a minute has six samples of each gauge: an hour of flood is sixty small rows."""
 ROADSIDE_US = 1 * S
 """What stands beside the road is kept when it changes, and no faster."""
-"""One record a minute has six samples of each gauge: an hour of flood is sixty small rows."""
 RETRY_US = 10 * S
 """How often a book that the disk refused is written again."""
 DRAFT_S = 180

@@ -1,6 +1,6 @@
 """A signed wish to put an alarm of a spot on the shelf until an instant, or to take it back from there.
 
-What is shelved still moves the sign and the light; nothing sounds because of it. Who may do that from afar, and for how
+What is shelved still moves sign, light and boom; nothing sounds because of it. Who may do that from afar, and for how
 long, is `trust.SHELF_TABLE`: one hydrologist for an hour, or two persons, one of them a commander, for a shift. It is
 for one gateway and one alarm, is taken for ten minutes after it was signed, and names the instant of its end: one that
 comes again does nothing again. The shelf's own limit (`alarm.py`) holds over it.

@@ -88,8 +88,8 @@ class Siren:
     def restore(self, sounded: Sequence[Before], held: str | None = None, began: Sequence[Began] = ()) -> None:
         """As the journal tells: what it sounded before the restart, why its second path held it off, if it did, and
         when its motor was started."""
-        self._agenda.allowance.restore(sounded)
-        self._agenda.strain.restore(began)
+        self._agenda.allowance.before.restore(sounded)
+        self._agenda.strain.before.restore(began)
         if held is not None and self._fault.restore(held):
             self.state = State.FAULT
         self.deadline = self._due()

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller import wire
-from controller.allowance import BEGUN, Sounded
-from controller.event import Clock, Record, Trust
+from controller.allowance import BEGUN, Sounded, Undated
+from controller.event import Clock, Record
 from controller.signal import Signals
 from controller.wire import Stage
 from firmware_bridge.errors import Malformed
@@ -39,22 +39,15 @@ class Strain:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._edges: deque[int] = deque(maxlen=STARTS_LIMIT)
-        self._before: tuple[Began, ...] = ()
-        """What no believed clock has placed yet counts."""
-
-    def restore(self, before: Sequence[Began]) -> None:
-        self._before = tuple(before)
+        self.before: Undated[Began] = Undated()
+        """Counts as well."""
 
     def place(self, now_us: int, clock: Clock) -> None:
-        """The clock was heard: once it may be believed, what was before the restart has an age."""
-        if not self._before or clock.trust is Trust.UNTRUSTED:
-            return
-        for one in self._before:
+        for one in self.before.placed(clock):
             ago_us = 0 if one.at_wall_us is None else clock.wall_us - one.at_wall_us
             if ago_us >= 0 or not one.planned:
                 # What is dated in the future was dated by a clock that was wrong: then nothing is known of its age.
                 self._edges.append(now_us - max(0, ago_us))
-        self._before = ()
 
     def edge(self, at_us: int) -> None:
         self._edges.append(at_us)
@@ -62,7 +55,7 @@ class Strain:
     def too_much(self, now_us: int, starts: int, now: bool) -> str:
         """What so many more would come to, where that is too many; `now`: with those of the last hour."""
         if now:
-            starts += sum(at_us > now_us - HOUR_US for at_us in self._edges) + len(self._before)
+            starts += sum(at_us > now_us - HOUR_US for at_us in self._edges) + len(self.before.waiting)
         return f"{starts} starts per hour, {self._limit} allowed" if self._limit and starts > self._limit else ""
 
 

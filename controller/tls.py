@@ -18,6 +18,7 @@ NOT_YET, ENDED, OTHER_HOST, OTHER_ADDRESS = 9, 10, 62, 64
 
 
 _WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""No failures: TLS is to be asked again when the socket is ready."""
 
 
 class Context(ssl.SSLContext):

@@ -48,6 +48,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def say_to_people(as_json: bool) -> Callable[[str], None]:
+    """Where a demo speaks, when its last line may be JSON for a program."""
+    stream = sys.stderr if as_json else sys.stdout
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    return say
+
+
+def exit_code(show: Callable[[], Mapping[str, Any]], say: Callable[[str], None], as_json: bool) -> int:
+    """Of a demo: 0 when what it found was kept. It may fail to start, and somebody may have seen enough."""
+    try:
+        figures = show()
+    except DidNotStart as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("中断 interrupted; 全部进程已结束 every process was ended")
+        return 130
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False), flush=True)
+    return 0 if figures["kept"] else 1
+
+
 def configs_with(folder: Path, signals: Path) -> Path:
     """A copy of `configs` in `folder`; the demo's gateways and hub know the signals of this file as well."""
     out = folder / "configs"

@@ -18,7 +18,7 @@ from typing import Any
 
 from controller.wire import Action, to_wall_us
 from simulators import promises
-from simulators.city import ROOT, City, DidNotStart
+from simulators.city import ROOT, City, DidNotStart, exit_code, say_to_people
 from simulators.promises import History, Ordered
 
 STOPPED = "s-102"
@@ -34,36 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--programme", default="demo-918", help="节目 / the programme to order (default: demo-918)")
     parser.add_argument("--area", default="41", help="区域 / the area to order (default: 41)")
     args = parser.parse_args(arguments)
-    say: Callable[[str], None] = _say_to_people(args.json)
+    say = say_to_people(args.json)
+    return exit_code(lambda: _shown(args.programme, args.area, say), say, args.json)
+
+
+def _shown(programme: str, area: str, say: Callable[[str], None]) -> dict[str, Any]:
     began = time.monotonic()
     say("搭建城市 Setting up the city: 3 网关 gateways, 2 RS-485 lines at 9600 baud, 1 Modbus TCP, 8 警报器 sirens")
-    try:
-        with City() as city:
-            say(f"就绪 Ready: broker {city.broker}, sirend x {len(city.configs)}, siren-hub  "
-                f"({time.monotonic() - began:.1f} s)\n")
-            figures = _run(city, args.programme, args.area, say)
-    except DidNotStart as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        say("中断 interrupted; 全部进程已结束 every process was ended")
-        return 130
+    with City() as city:
+        say(f"就绪 Ready: broker {city.broker}, sirend x {len(city.configs)}, siren-hub  "
+            f"({time.monotonic() - began:.1f} s)\n")
+        figures = _run(city, programme, area, say)
     figures["seconds"] = round(time.monotonic() - began, 1)
-    kept = bool(figures["kept"])
-    say(f"\n{'全部承诺已兑现 every promise was kept' if kept else '有承诺未兑现 a promise was broken'}"
+    say(f"\n{'全部承诺已兑现 every promise was kept' if figures['kept'] else '有承诺未兑现 a promise was broken'}"
         f"   {figures['seconds']} s")
-    if args.json:
-        print(json.dumps(figures, ensure_ascii=False), flush=True)
-    return 0 if kept else 1
-
-
-def _say_to_people(as_json: bool) -> Callable[[str], None]:
-    stream = sys.stderr if as_json else sys.stdout
-
-    def say(text: str) -> None:
-        print(text, file=stream, flush=True)
-
-    return say
+    return figures
 
 
 def _run(city: City, programme: str, area: str, say: Callable[[str], None]) -> dict[str, Any]:

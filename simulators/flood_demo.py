@@ -25,7 +25,7 @@ from typing import Any
 from controller import config, floods, wire
 from controller.wire import Event, State
 from hub import keys
-from simulators.city import ROOT, City, DidNotStart
+from simulators.city import ROOT, City, DidNotStart, exit_code, say_to_people
 from simulators.staff import Seen, picture
 
 SPOT, GATEWAY, RED_CM = "nongye", "gw-nongye", 40.0
@@ -60,26 +60,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("run"), metavar="DIR",
                         help="曲线与表格的目录 / where the curve and the table go (default: run)")
     args = parser.parse_args(arguments)
-    stream = sys.stderr if args.json else sys.stdout
+    say = say_to_people(args.json)
+    live = (sys.stderr if args.json else sys.stdout).isatty()
+    return exit_code(lambda: _shown(say, live, args.out), say, args.json)
 
-    def say(text: str) -> None:
-        print(text, file=stream, flush=True)
 
+def _shown(say: Callable[[str], None], live: bool, out: Path) -> dict[str, Any]:
     say("搭建下穿隧道 Setting up the underpass: 3 水位计 gauges, sign, beacon, boom, voice, siren on 3 lines")
-    try:
-        city = City(gateways=("gateway.toml",), demo="flood")
-        sign(city.demo)
-        with city:
-            figures = play(city, Show(), say, stream.isatty(), args.out)
-    except DidNotStart as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        say("中断 interrupted; 全部进程已结束 every process was ended")
-        return 130
-    if args.json:
-        print(json.dumps(figures, ensure_ascii=False), flush=True)
-    return 0 if figures["kept"] else 1
+    city = City(gateways=("gateway.toml",), demo="flood")
+    sign(city.demo)
+    with city:
+        return play(city, Show(), say, live, out)
 
 
 def sign(folder: Path, longest_s: int = LONGEST_S) -> dict[str, dict[str, str]]:

@@ -96,7 +96,6 @@ class Life:
         self._net: Net
         chance = Random(scenario.seed ^ 0x5EED)
 
-
         def post(world: World) -> Post:
             self._net = Net(world, chance, office.trusted(), office.DEPLOYMENT, office.PROVINCE, hamlet.signals())
             self._net.add_hub()

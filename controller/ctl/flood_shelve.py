@@ -1,6 +1,7 @@
 """搁置积水告警 / take an alarm of a low-lying road out of service for some minutes: nothing sounds because of it.
 
-Sign and beacon still follow the water. At most 480 minutes; a restart, or `sirenctl flood unshelve`, puts it back.
+Sign, beacon and boom still follow the water. At most 480 minutes; a restart, or `sirenctl flood unshelve`, puts it
+back.
 """
 
 import argparse

@@ -97,7 +97,7 @@ def sounded(minutes: float, minute: float | None, order: str = "o", siren: str =
 def left_minutes(records: list[Record], minute: float, trust: Trust = Trust.TRUSTED, siren: str = "s-1") -> float:
     """What a gateway that starts then finds left, when it has heard the clock."""
     one = Allowance()
-    one.restore(restored(records).get(siren, ()))
+    one.before.restore(restored(records).get(siren, ()))
     one.place(5 * S, clock(WALL + round(minute * MINUTE), trust))
     return one.left_us(5 * S) / MINUTE
 
@@ -117,7 +117,7 @@ def test_without_a_believed_clock_all_of_it_counts_until_there_is_one() -> None:
     assert left_minutes(WHOLE, week, Trust.UNTRUSTED) == 57
     assert left_minutes(WHOLE, week, Trust.ASSUMED) == 60
     one = Allowance()
-    one.restore(restored(WHOLE)["s-1"])
+    one.before.restore(restored(WHOLE)["s-1"])
     assert one.left_us(DAY_US * 9) == 57 * MINUTE
     one.spend(6 * S, MINUTE)
     one.place(7 * S, clock(WALL + 10 * MINUTE))
@@ -134,7 +134,7 @@ def test_what_nobody_can_date_counts_as_just_now() -> None:
     future = [accepted(), receipt(Stage.STARTED, 0), sounded(3, 60)]
     assert left_minutes(future, 5) == 57
     one = Allowance()
-    one.restore(restored(future)["s-1"])
+    one.before.restore(restored(future)["s-1"])
     one.place(0, clock(WALL))
     assert one.left_us(DAY_US - 1) == 57 * MINUTE
     assert one.left_us(DAY_US) == 60 * MINUTE
@@ -174,7 +174,7 @@ def test_a_record_that_comes_behind_its_last_receipt_stands_in_the_place_of_what
 
 def test_two_persons_open_it_anew_before_any_clock_is_believed_too() -> None:
     one = Allowance()
-    one.restore(restored(WHOLE)["s-1"])
+    one.before.restore(restored(WHOLE)["s-1"])
     one.renew()
     assert one.left_us(0) == HOUR
     one.place(0, clock(WALL + 6 * MINUTE))

@@ -77,7 +77,7 @@ def sounded(second: float | None, order: str = "o", **more: object) -> Record:
 def starts(records: list[Record], second: float, trust: Trust = Trust.TRUSTED) -> int:
     """What counts for a gateway that hears the clock then."""
     strain = Strain(1)
-    strain.restore(restored(records, SIGNALS).get("s-1", ()))
+    strain.before.restore(restored(records, SIGNALS).get("s-1", ()))
     strain.place(5 * S, Clock(WALL + round(second * S), 0, trust))
     told = strain.too_much(5 * S, 1000, True)
     return int(told.split()[0]) - 1000
@@ -123,7 +123,7 @@ def first_of(records: list[Record]) -> Began:
 
 def test_a_clock_places_them_once_and_who_has_no_limit_has_none() -> None:
     strain = Strain(2)
-    strain.restore([Began(WALL), Began(None)])
+    strain.before.restore([Began(WALL), Began(None)])
     assert strain.too_much(0, 1, now=True) == "3 starts per hour, 2 allowed"
     assert strain.too_much(0, 1, now=False) == ""
     strain.place(0, Clock(WALL + HOUR_US, 0, Trust.TRUSTED))
