@@ -47,11 +47,14 @@ MEMORY_BYTES = 2 << 30
 COLLECTED, LIMIT = "while the tests were imported", "the limit of time or memory"
 
 _LISTS = "admission signers seldom"
-_ORDERS = "orders orders_seldom seldom intake_bounds rare_ways reasons written_late"
+_MACHINE = ("orders orders_again orders_disk orders_intake orders_local orders_promises orders_refused orders_restart"
+            " orders_stop ledger")
+_ORDERS = f"{_MACHINE} orders_seldom seldom intake_bounds rare_ways reasons written_late"
 TESTS = {
-    "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS, "wall": "seldom orders",
+    "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS,
+    "wall": f"seldom {_MACHINE}",
     "succession": "succession seldom", "withdrawal": "withdrawal seldom",
-    "trust": "trust seldom withdrawal orders shelf",
+    "trust": f"trust seldom withdrawal {_MACHINE} shelf",
     "nonce": "nonce seldom", "intake": f"{_ORDERS} nonce", "ledger": f"{_ORDERS} withdrawal",
     "allowance": "allowance strain written_late", "orders": f"{_ORDERS} withdrawal nonce targets allowance",
     **dict.fromkeys(("regime", "stopping", "restart", "site", "asking"), f"{_ORDERS} nonce targets"),

@@ -57,9 +57,10 @@ CORE = ("admission", "agenda", "allowance", "answers", "asking", "desk", "envelo
 """Modules of controller/ that decide who may order what, and what becomes of it: every branch is taken by a test ..."""
 CORE_TESTS = (*(f"tests/attacks/test_{name}.py" for name in ("intake_bounds", "rare_ways", "reasons")),
               *(f"tests/controller/test_{name}.py" for name in (
-                  "admission", "allowance", "core_branches", "desk", "gateway", "lockout", "modes",
-                  "motor", "nonce", "orders", "policy", "priority", "seldom", "signers", "siren", "strain",
-                  "succession", "targets", "trust", "withdrawal", "written_late")))
+                  "admission", "allowance", "core_branches", "desk", "gateway", "ledger", "lockout", "modes",
+                  "motor", "nonce", "orders", "orders_again", "orders_disk", "orders_intake", "orders_local",
+                  "orders_promises", "orders_refused", "orders_restart", "orders_stop", "policy", "priority", "seldom",
+                  "signers", "siren", "strain", "succession", "targets", "trust", "withdrawal", "written_late")))
 """... of these files, in the same process."""
 
 

@@ -9,7 +9,7 @@ from controller.intake import WINDOW_US
 from controller.orders import STOP_PATIENCE_US
 from controller.wire import Action, Mode, Stage
 from firmware_bridge.machine import S, Woken
-from tests.controller.test_orders import LI, WALL, Desk, drill, lines, live, name, of, order, said, stop
+from tests.controller.bench_orders import LI, WALL, Desk, drill, lines, live, name, of, order, said, stop
 
 DAY_S = 24 * 3600
 

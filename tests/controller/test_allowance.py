@@ -12,8 +12,8 @@ from controller.signal import Phase, Segment, Timeline
 from controller.wire import Mode, Stage
 from firmware_bridge.machine import MS, S
 from tests.attacks.ground import Ground
+from tests.controller.bench_orders import LI, WANG, ZHANG, Desk, drill, live, name, of, order
 from tests.controller.bench_siren import T0, WALL, Field, beat
-from tests.controller.test_orders import LI, WANG, ZHANG, Desk, drill, live, name, of, order
 
 MINUTE = 60 * S
 HOUR = 60 * MINUTE

@@ -6,8 +6,8 @@ from controller import desk
 from controller.event import Activate, Alarmed, Append, Changed, Notice, Progress
 from controller.ledger import Ledger
 from controller.wire import Evidence, Mode, Stage
+from tests.controller.bench_orders import SIGNALS, Desk, name, of, said
 from tests.controller.test_gateway import City
-from tests.controller.test_orders import SIGNALS, Desk, name, of, said
 
 
 def flood(n: int = 1, sound: str = "air-raid", sirens: tuple[str, ...] = ("s-1", "elsewhere")) -> Alarmed:

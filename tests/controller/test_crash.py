@@ -11,7 +11,7 @@ from controller.event import Arrived, Ask, Clock, Poisonous, Trust
 from controller.trust import peek
 from firmware_bridge.event import Received
 from firmware_bridge.machine import S
-from tests.controller.test_orders import live, name, stop
+from tests.controller.bench_orders import live, name, stop
 
 ORDER = Arrived("siren/1/g/gw-1/order", b"{}")
 LOCAL_STOP = Ask(3, 1000, "li", "stop", {"siren": "all"})

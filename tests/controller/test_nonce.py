@@ -12,8 +12,8 @@ from controller.nonce import EVERY_US, LIFE_US, Nonces
 from controller.wire import Stage, Status
 from firmware_bridge.machine import S, Woken
 from tests.attacks.ground import Ground
+from tests.controller.bench_orders import LI, WALL, ZHANG, Desk, drill, live, of, order, said, stop
 from tests.controller.test_modes import Clocks, asked, city, modes, sounding
-from tests.controller.test_orders import LI, WALL, ZHANG, Desk, drill, live, of, order, said, stop
 
 YEARS = 3 * 365 * 24 * 3600
 OLD = -YEARS

@@ -8,7 +8,7 @@ from controller.orders import Orders
 from controller.site import Target
 from controller.wire import Layer, Stage
 from firmware_bridge.machine import S
-from tests.controller.test_orders import HERE, SIGNALS, TRUST, Desk, drill, lines, live, name, of, said, stop
+from tests.controller.bench_orders import HERE, SIGNALS, TRUST, Desk, drill, lines, live, name, of, said, stop
 
 
 def bare(before: Desk | None = None) -> Desk:

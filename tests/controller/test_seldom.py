@@ -18,8 +18,8 @@ from controller.wall import Wall
 from controller.wire import MAX_ORDER_BYTES, Action, Layer, Mode, Stage
 from firmware_bridge.machine import MS, S
 from tests.ceremony import LI, ZHANG, entry, plain
+from tests.controller.bench_orders import HERE, TRUST, WALL, Desk, drill, live, name, said, stop
 from tests.controller.bench_siren import T0, Field, beat
-from tests.controller.test_orders import HERE, TRUST, WALL, Desk, drill, live, name, said, stop
 
 
 def accepted(desk: Desk, kind: str = "accept") -> list[ledger.Accept]:

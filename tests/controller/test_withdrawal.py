@@ -10,7 +10,7 @@ from controller.signers import TrustList
 from controller.trust import Reason
 from controller.wire import Stage
 from firmware_bridge.machine import S
-from tests.controller.test_orders import LI, TRUST, WALL, WANG, ZHANG, Desk, drill, live, name, of, said, stop
+from tests.controller.bench_orders import LI, TRUST, WALL, WANG, ZHANG, Desk, drill, live, name, of, said, stop
 
 LATER = {"start_s": 200}
 WITHDRAWN = [("s-1", Stage.STOPPED, "key-withdrawn"), ("s-2", Stage.STOPPED, "key-withdrawn")]

@@ -13,8 +13,8 @@ from firmware_bridge.machine import S, Woken
 from hub import keys
 from simulators.disk import Health
 from simulators.promises import Ordered
+from tests.controller.bench_orders import Desk, drill, live, name, of, said, stop
 from tests.controller.test_gateway import KEYS, City
-from tests.controller.test_orders import Desk, drill, live, name, of, said, stop
 
 OURS, HERE = "gw-jinshui", "41/01/05"
 TWO = ("operator-1", "commander")

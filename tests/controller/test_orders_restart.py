@@ -1,0 +1,189 @@
+"""Orders after a restart: what goes on and what has failed, what stays stopped, and every last word that was lost."""
+
+import pytest
+
+from controller import pulse
+from controller.event import Activate, Degraded, Record, SayAgain, Stop, Trust
+from controller.ledger import Entry, Ledger, State
+from controller.wire import Receipt, Stage
+from firmware_bridge.machine import S, Woken
+from tests.controller.bench_orders import LI, WALL, Desk, drill, live, name, of, order, refused, said, stop
+
+RESTARTS = {
+    # name: (order, started, wall at the restart, expected)
+    "live, short outage": (live(), True, 50, "goes on"),
+    "live, not yet started": (live(), False, 5, "goes on"),
+    "live, long outage": (live(), True, 61, Stage.FAILED),
+    "live, its time is over": (live(sound="disaster-gansu"), True, 55, "goes on"),
+    "live, nothing left": (live(max_duration_s=20), True, 30, Stage.FAILED),
+    "live, armed": (live(start_s=200), False, 150, "armed"),
+    "live, armed, slept over": (live(start_s=200), False, 310, Stage.EXPIRED),
+    "drill at once": (drill(), True, 5, Stage.FAILED),
+    "drill at once, not yet started": (drill(), False, 5, Stage.FAILED),
+    "programme, armed": (drill(sound="demo-918", start_s=100), False, 90, "armed"),
+    "programme, in its middle": (drill(sound="demo-918", start_s=10), True, 50, "goes on"),
+    "programme, in its last signal": (drill(sound="demo-918", start_s=10), True, 120, Stage.FAILED),
+    "programme, never started": (drill(sound="demo-918", start_s=290), False, 301, Stage.EXPIRED),
+    "quiet test": (order(LI, action="quiet-test", mode="silent", sound=None), False, 5, Stage.FAILED),
+}
+
+
+def cut(data: bytes, started: bool) -> Desk:
+    desk = Desk(sirens=("s-1",))
+    given = desk.written(desk.arrives(data))
+    if started:
+        for a in of(Activate, given):
+            desk.progress(a, Stage.STARTED)
+    return desk
+
+
+@pytest.mark.parametrize("case", RESTARTS)
+def test_what_a_restart_cut(case: str) -> None:
+    data, started, wall_s, expected = RESTARTS[case]
+    before = cut(data, started)
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=wall_s, boot="two")
+    given = of(Activate, after.first)
+    if expected in ("goes on", "armed"):
+        (one,) = given
+        assert one.resumed
+        assert (said(after.first) == []) is (expected == "armed")
+        (first,) = [r for r in before.records if r.kind == "accept"]
+        assert one.start_wall_us == first.body["start_wall_us"]
+        assert after.arrives(data) == [SayAgain(name(1))]
+        assert after.tick(wall_s + 1, after_s=1) == []
+        assert said(after.progress(one, Stage.FINISHED)) == [("s-1", Stage.FINISHED, "")]
+    else:
+        assert given == []
+        assert said(after.first) == [("s-1", expected, "cut by restart")]
+    third = Desk(sirens=("s-1",), records=after.records, wall_s=wall_s, boot="three")
+    assert third.first == []
+    assert third.arrives(data) == [SayAgain(name(1))]
+
+
+def test_a_resumed_start_is_not_expired() -> None:
+    after = Desk(sirens=("s-1",), records=cut(drill(sound="henan-918", start_s=10), True).records, wall_s=320)
+    (one,) = of(Activate, after.first)
+    assert one.expires_wall_us > WALL + 320 * S
+
+
+def test_a_technicians_sounding_is_never_taken_up() -> None:
+    desk = Desk(sirens=("s-1",))
+    desk.written(desk.asks("activate", siren="s-1", seconds=3))
+    after = Desk(sirens=("s-1",), records=desk.records, wall_s=1)
+    assert said(after.first) == [("s-1", Stage.FAILED, "cut by restart")]
+
+
+def test_a_restart_waits_for_a_believable_clock() -> None:
+    records = cut(live(), True).records + cut(drill(2, sound="demo-918", start_s=250), False).records
+    after = Desk(sirens=("s-1",), records=records, clock=False)
+    assert of(Degraded, after.tick(10**6, level=Trust.UNTRUSTED)) == [
+        Degraded("NO-TIME", True, "the clock is not to be believed")]
+    assert said(after.tick(10**6, 61, level=Trust.UNTRUSTED)) == [("s-1", Stage.FAILED, "cut by restart")]
+    (one,) = of(Activate, after.tick(100, after_s=1))
+    assert one.order == name(2)
+
+
+def test_while_it_sounds_the_journal_is_told_that_we_are_here() -> None:
+    desk = cut(live(), True)
+    assert desk.orders.deadline == desk.now + pulse.EVERY_US
+    for _ in range(5):
+        desk.do(Woken(), after_s=pulse.EVERY_US / S)
+    after = Desk(sirens=("s-1",), records=desk.records, wall_s=150)
+    assert len(of(Activate, after.first)) == 1
+
+
+def test_what_was_stopped_stays_stopped_after_a_restart() -> None:
+    desk = cut(live(), True)
+    desk.arrives(stop())
+    after = Desk(sirens=("s-1",), records=desk.records, clock=False)
+    out = after.tick(2)
+    assert of(Activate, out) == []
+    assert of(Stop, out) == [Stop("s-1", "Zhang Min", "stop")]
+    assert said(out) == [("s-1", Stage.STOPPED, "Zhang Min"), ("s-1", Stage.FINISHED, "restarted")]
+    assert said(after.arrives(live(2, issued_s=-1)))[-1] == ("s-1", Stage.REJECTED, "stopped")
+
+
+def test_what_a_restart_cut_is_turned_off_even_where_it_reads_as_off() -> None:
+    """A head that was told to begin just before the kill begins after its successor has read it; by `bench kills`."""
+    desk = Desk(sirens=("s-1",))
+    desk.written(desk.arrives(drill()))
+    after = Desk(sirens=("s-1",), records=desk.records, boot="two", wall_s=1)
+    assert of(Stop, after.first) == [Stop("s-1", "Li Wei", "cut by restart", name(1))]
+    assert said(after.first) == [("s-1", Stage.FAILED, "cut by restart")]
+
+
+def test_an_order_that_a_stop_forbade_before_the_restart() -> None:
+    """The stop's own answer was complete; the activation's last word was lost with the power."""
+    desk = cut(live(), True)
+    desk.arrives(stop())
+    records = [r for r in desk.records if r.body.get("order") != name(99) or r.kind == "accept"]
+    records.append(Record("receipt", Receipt(seq=9, gateway="gw-1", order=name(99), siren="s-1", stage=Stage.FINISHED,
+                                             at="2026-09-18T02:00:01.000Z").model_dump(mode="json", exclude_none=True)))
+    after = Desk(sirens=("s-1",), records=records, wall_s=2)
+    assert said(after.first) == [("s-1", Stage.STOPPED, "stop")]
+
+
+def test_old_orders_whose_receipts_are_gone_are_not_taken_up() -> None:
+    book = Ledger()
+    records = cut(drill(), True).records
+    book.restore([r for r in records if r.kind == "accept"] + [Record("alive", {"at": "2026-10-18T02:00:00.000Z"})])
+    assert book.open() == []
+    entry = book.get(name(1))
+    assert isinstance(entry, Entry)
+    assert entry.parts["s-1"].state is State.DONE
+
+
+def test_a_journal_of_another_version_is_passed_over() -> None:
+    records = [Record("accept", {"v": 2}), Record("receipt", {}), Record("alive", {}), Record("strange", {"at": 1})]
+    assert Desk(records=records).first == []
+
+
+# A refusal that was lost.
+
+
+def reborn(desk: Desk, kinds: set[str]) -> tuple[list[tuple[str, Stage, str]], Desk]:
+    """What a successor says first that finds only these kinds of records: the power went in between."""
+    after = Desk(sirens=desk.sirens, records=[r for r in desk.records if r.kind in kinds], boot="two", wall_s=1)
+    return said(after.first), after
+
+
+def test_a_refusal_that_was_kept_and_not_said_is_said_after_a_restart() -> None:
+    """Killed between the two commits, found by `bench kills`: its order had no last word for ever."""
+    desk = Desk()
+    desk.arrives(drill(sound="no-such-signal"))
+    (reason,) = {r.body["reason"] for r in desk.records if r.kind == "refuse"}
+    first, after = reborn(desk, {"refuse"})
+    assert first == [("", Stage.REJECTED, reason)]
+    assert of(SayAgain, after.arrives(drill(sound="no-such-signal"))) == [SayAgain(name(1))]
+    assert reborn(after, {"refuse", "receipt"})[0] == []
+    assert reborn(desk, {"refuse", "receipt"})[0] == []
+
+
+def test_a_refusal_of_each_siren_is_said_after_a_restart() -> None:
+    desk = Desk()
+    desk.arrives(stop())
+    desk.arrives(live(2, issued_s=-1))
+    gone = [r for r in desk.records if r.kind == "receipt" and r.body["order"] == name(2)]
+    desk.records = [r for r in desk.records if r not in gone]
+    first, after = reborn(desk, {"accept", "refuse", "receipt"})
+    assert first == [("s-1", Stage.REJECTED, "stopped"), ("s-2", Stage.REJECTED, "stopped")]
+    assert reborn(after, {"accept", "refuse", "receipt"})[0] == []
+
+
+def test_a_refusal_of_one_siren_is_said_after_a_restart_and_the_other_goes_on() -> None:
+    desk = Desk()
+    desk.arrives(stop(sirens=["s-1"]))
+    desk.written(desk.arrives(live(2, issued_s=-1)))
+    desk.records = [r for r in desk.records if r.body.get("order") != name(2) or r.kind == "accept"]
+    first, after = reborn(desk, {"accept", "receipt"})
+    assert first == [("s-1", Stage.REJECTED, "stopped"), ("s-2", Stage.TROUBLE, "cut by restart, goes on")]
+    assert [a.siren for a in of(Activate, after.first)] == ["s-2"]
+
+
+def test_what_was_refused_before_it_was_believed_is_not_refused_twice_after_a_restart() -> None:
+    desk = Desk(clock=False)
+    assert refused(desk.arrives(drill(sound="no-such-signal"))) == "no-time"
+    desk.tick(1)
+    desk.arrives(drill(sound="no-such-signal"), after_s=5)
+    assert [r.kind for r in desk.records if r.body.get("order") == name(1)] == ["receipt", "refuse"]
+    assert reborn(desk, {"refuse", "receipt"})[0] == []
