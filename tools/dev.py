@@ -60,7 +60,9 @@ CORE_TESTS = (*(f"tests/attacks/test_{name}.py" for name in ("intake_bounds", "r
                   "admission", "allowance", "core_branches", "desk", "gateway", "ledger", "lockout", "modes",
                   "motor", "nonce", "orders", "orders_again", "orders_disk", "orders_intake", "orders_local",
                   "orders_promises", "orders_refused", "orders_restart", "orders_stop", "policy", "priority", "seldom",
-                  "signers", "siren", "strain", "succession", "targets", "trust", "withdrawal", "written_late")))
+                  "signers", "siren", "siren_agenda", "siren_clock", "siren_evidence", "siren_fault", "siren_isolator",
+                  "siren_promises", "siren_quiet", "siren_stop", "siren_trouble", "siren_without_order", "strain",
+                  "succession", "targets", "trust", "withdrawal", "written_late")))
 """... of these files, in the same process."""
 
 

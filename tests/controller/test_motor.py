@@ -326,3 +326,19 @@ def test_growls_count_as_starts() -> None:
         f.order(beat(1.5), id=f"o-{n}", growl=True, rank=Rank.TECHNICIAN)
         f.run(f.now + 10 * S)
     assert [f.end(f"o-{n}").stage for n in range(3)] == [Stage.FINISHED, Stage.FINISHED, Stage.REJECTED]
+
+
+def test_a_motor_is_not_started_too_often_for_a_drill() -> None:
+    f = Field(section={"starts_per_hour": 20}).run(T0)
+    f.clock()
+    f.order("air-raid", id="o-1")
+    f.run(T0 + 200 * S)
+    f.order("air-raid", id="o-2")
+    assert f.end("o-2").stage is Stage.REJECTED
+    assert "starts per hour" in f.end("o-2").reason
+    f.order("air-raid", id="o-3", start_us=T0 + 3700 * S)
+    f.live("air-raid", id="o-4")
+    assert len(f.notice("starts-per-hour")) == 1
+    f.run(T0 + 4000 * S)
+    assert f.end("o-4").stage is Stage.FINISHED
+    assert (f.end("o-3").stage, "starts per hour" in f.end("o-3").reason) == (Stage.FAILED, True)
