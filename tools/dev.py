@@ -57,12 +57,13 @@ CORE = ("admission", "agenda", "allowance", "answers", "asking", "desk", "envelo
 """Modules of controller/ that decide who may order what, and what becomes of it: every branch is taken by a test ..."""
 CORE_TESTS = (*(f"tests/attacks/test_{name}.py" for name in ("intake_bounds", "rare_ways", "reasons")),
               *(f"tests/controller/test_{name}.py" for name in (
-                  "admission", "allowance", "core_branches", "desk", "gateway", "ledger", "lockout", "modes",
-                  "motor", "nonce", "orders", "orders_again", "orders_disk", "orders_intake", "orders_local",
-                  "orders_promises", "orders_refused", "orders_restart", "orders_stop", "policy", "priority", "seldom",
-                  "signers", "siren", "siren_agenda", "siren_clock", "siren_evidence", "siren_fault", "siren_isolator",
-                  "siren_promises", "siren_quiet", "siren_stop", "siren_trouble", "siren_without_order", "strain",
-                  "succession", "targets", "trust", "withdrawal", "written_late")))
+                  "admission", "allowance", "core_branches", "desk", "gateway", "ledger", "lockout", "lockout_city",
+                  "lockout_disk", "lockout_siren", "modes", "motor", "nonce", "orders", "orders_again", "orders_disk",
+                  "orders_intake", "orders_local", "orders_promises", "orders_refused", "orders_restart",
+                  "orders_stop", "policy", "priority", "seldom", "signers", "siren", "siren_agenda", "siren_clock",
+                  "siren_evidence", "siren_fault", "siren_isolator", "siren_promises", "siren_quiet", "siren_stop",
+                  "siren_trouble", "siren_without_order", "strain", "succession", "targets", "trust", "withdrawal",
+                  "written_late")))
 """... of these files, in the same process."""
 
 

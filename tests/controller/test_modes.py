@@ -24,8 +24,8 @@ from firmware_bridge.machine import S, Woken
 from simulators import site
 from simulators.disk import Health
 from simulators.world import World
+from tests.controller.bench_lockout import people
 from tests.controller.test_gateway import CONFIGS, DEMO, TRUST, City
-from tests.controller.test_lockout import people
 
 OURS = "gw-jinshui"
 HERE = "41/01/05"
