@@ -10,10 +10,10 @@ LONGEST_FIRST = (
     "firmware_bridge/test_probe", "system/test_record", "system/test_probe_command", "controller/test_ctl",
     "controller/test_mqtt", "simulators/test_serve", "simulators/test_faults_served", "firmware_bridge/test_bus",
     "system/test_two_steps", "transport/test_clones", "transport/test_acl", "system/test_crashes",
-    "controller/test_siren_promises", "controller/test_gateway", "system/test_check", "peers/test_mbpoll",
-    "system/test_blackbox_command", "attacks/test_attack_bench", "attacks/test_named_attacks", "bench/test_fuzz",
-    "transport/test_tls", "controller/test_journal", "firmware_bridge/test_hostile", "attacks/test_bounds",
-    "simulators/test_promises", "controller/test_flood_in_the_world",
+    "controller/test_mqtt_inbox", "controller/test_siren_promises", "controller/test_gateway", "system/test_check",
+    "peers/test_mbpoll", "system/test_blackbox_command", "attacks/test_attack_bench", "attacks/test_named_attacks",
+    "bench/test_fuzz", "transport/test_tls", "controller/test_journal", "firmware_bridge/test_hostile",
+    "attacks/test_bounds", "simulators/test_promises", "controller/test_flood_in_the_world",
 )
 """Files that take ten seconds or more, from two minutes downwards. Half of them wait for real processes and lines,
 half compute (200 lives of the swarm take a minute and a half of one core), and so the two share the cores."""
