@@ -30,13 +30,19 @@ LIVE_RESERVE = 256
 FORGET_AT_ONCE = 256
 """So many of the oldest go together, so that looking for them costs little an order."""
 OVER_US = 24 * 3600 * S
-"""What could have ended so long ago has ended, though its last receipt is no more in what the journal gives back."""
+"""What could have ended so long ago has ended, where its last receipt may be no more in what the journal gives back."""
+UNDATED_US = 10 * 365 * 24 * 3600 * S
+"""An instant before this is the time since boot: nobody had told the clock."""
 STOP_KEEP_US = 24 * 3600 * S
 """A stop is remembered this long after it was issued."""
 STOPS_LIMIT = 64
 """Stops remembered; equal ones are one."""
 ORDERS = ("accept", "refuse")
 """Kinds of the journal's records of orders."""
+MANY = frozenset({"receipt", "event", "delivered", "omitted"})
+"""Kinds of which the journal gives back the newest only."""
+GIVEN_BACK = 30_000
+"""... so many: of fewer none is missing, and where one lies before an order, all that follow it are there."""
 
 
 class State(Enum):
@@ -314,12 +320,17 @@ class Ledger:
         records = list(records)
         known = {str(record.body.get("order")) for record in records if record.kind in ORDERS}
         early: dict[str, list[Receipt]] = {}
+        curtailed: list[str] = []
+        whole = sum(record.kind in MANY for record in records) < GIVEN_BACK
         for record in records:
+            whole |= record.kind in MANY
             try:
                 match record.kind:
                     case "accept" | "refuse":
                         accept = wire.validate(Accept, dict(record.body))
                         self._restore_accept(accept, early.pop(accept.order, []))
+                        if not whole:
+                            curtailed.append(accept.order)
                     case "receipt":
                         receipt = wire.validate(Receipt, dict(record.body))
                         self._alive(receipt.at)
@@ -331,7 +342,7 @@ class Ledger:
                         self._alive(str(record.body.get("at")))
             except Malformed:
                 continue
-        for entry in self.open():
+        for entry in [self._open[order] for order in curtailed if order in self._open]:
             if entry.accept.expires_wall_us + entry.accept.limit_us + OVER_US < (self.alive_wall_us or 0):
                 for part in entry.parts.values():
                     part.state = State.DONE
@@ -366,5 +377,7 @@ class Ledger:
             part.started |= stage in (Stage.STARTED, Stage.SENSED, Stage.HEARD)
 
     def _alive(self, at: str) -> None:
-        wall_us = wire.to_wall_us(at)
-        self.alive_wall_us = max(wall_us, self.alive_wall_us or wall_us)
+        """The latest counts. But where a later record is of an earlier day, the clock of the others was wrong."""
+        wall_us, known_us = wire.to_wall_us(at), self.alive_wall_us
+        if known_us is None or wall_us > known_us or UNDATED_US < wall_us < known_us - OVER_US:
+            self.alive_wall_us = wall_us

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller import pulse
+from controller import journal, ledger, pulse
 from controller.event import Activate, Degraded, Record, SayAgain, Stop, Trust
 from controller.ledger import Entry, Ledger, State
 from controller.wire import Receipt, Stage
@@ -123,14 +123,46 @@ def test_an_order_that_a_stop_forbade_before_the_restart() -> None:
     assert said(after.first) == [("s-1", Stage.STOPPED, "stop")]
 
 
-def test_old_orders_whose_receipts_are_gone_are_not_taken_up() -> None:
-    book = Ledger()
-    records = cut(drill(), True).records
-    book.restore([r for r in records if r.kind == "accept"] + [Record("alive", {"at": "2026-10-18T02:00:00.000Z"})])
+def test_old_orders_whose_receipts_are_gone_are_not_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept, *more = [r for r in cut(drill(), True).records if r.kind != "receipt"]
+    event, alive = Record("event", {}), Record("alive", {"at": "2026-10-18T02:00:00.000Z"})
+
+    def found(*records: Record) -> Ledger:
+        book = Ledger()
+        book.restore([*records, *more, alive])
+        return book
+
+    assert len(found(accept, event).open()) == 1, "of so few receipts and events none is missing"
+    monkeypatch.setattr(ledger, "GIVEN_BACK", 1)
+    assert len(found(event, accept).open()) == 1, "none that follows one of them is missing"
+    book = found(accept, event)
     assert book.open() == []
     entry = book.get(name(1))
     assert isinstance(entry, Entry)
     assert entry.parts["s-1"].state is State.DONE
+
+
+def test_a_clock_that_was_wrong_by_years_takes_no_last_word() -> None:
+    """Seed 535: a receipt that a disbelieved clock had dated made every open order seem long over."""
+    before = cut(live(), True)
+    before.tick(10 * 365 * 86_400, after_s=1, level=Trust.UNTRUSTED)
+    assert refused(before.arrives(drill(2))) == "no-time"
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=90, boot="two")
+    assert said(after.first) == [("s-1", Stage.FAILED, "cut by restart")]
+
+
+def test_a_warning_is_taken_up_though_the_clock_was_wrong_by_years_a_while_ago() -> None:
+    before = cut(drill(2), True)
+    before.tick(10 * 365 * 86_400, after_s=1, level=Trust.UNTRUSTED)
+    before.arrives(drill(3))
+    before.tick(1)
+    before.sounds(live(issued_s=1))
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=8, boot="two")
+    assert ("s-1", Stage.TROUBLE, "cut by restart, goes on") in said(after.first)
+
+
+def test_what_the_journal_gives_back_in_part_is_what_orders_take_for_that() -> None:
+    assert (set(journal.KINDS_MANY), journal.LOAD_MANY) == (ledger.MANY, ledger.GIVEN_BACK)
 
 
 def test_a_journal_of_another_version_is_passed_over() -> None:
