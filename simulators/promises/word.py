@@ -22,8 +22,10 @@ def honest(history: History) -> Breaches:
 
     Proved phases are no more than those in which the siren sounded, and *finished* with the word sounded means four
     fifths of them. A meter that shows an old value (`frozen`) proves what it shows: that is a lie of the hardware, and
-    a siren whose feedback had it is not judged. A drive that is dead or unplugged for longer than 30 s is not shown
-    as idle without a word by then.
+    a siren whose feedback had it is not judged. A head that burnt out (`stuck-off`) goes on telling that it is active:
+    where that word is the siren's only feedback, the phases within the fault count as sounded, the others do not; a
+    current, an auxiliary contact or any other unit would have seen it, so then nothing is excused. A drive that is
+    dead or unplugged for longer than 30 s is not shown as idle without a word by then.
     """
     for order in history.sounding_orders():
         for siren in order.sirens:
@@ -33,7 +35,10 @@ def honest(history: History) -> Breaches:
                 continue
             sounds = history.sounds_of(siren)
             phases = history.phases_of(order, siren)
-            real = sum(any(overlap(s, on, off) for s in sounds) for on, off in phases)
+            burnt = [t for t in history.troubles if t.kind == "stuck-off" and _word_of_the_drive(history, siren)
+                     and t.on in (section.drive, Drive.of(section.drive).device)]
+            real = sum(any(overlap(s, on, off) for s in sounds) or any(t.meets(on, off) for t in burnt)
+                       for on, off in phases)
             for receipt in history.of(order, siren):
                 evidence = receipt.evidence
                 if evidence is None or (history.wired and not _placed(history, order, siren)):
@@ -45,9 +50,24 @@ def honest(history: History) -> Breaches:
     yield from _unreported(history)
 
 
+def _word_of_the_drive(history: History, siren: str) -> bool:
+    """Whether all its feedback is the point by which its own drive tells of its output."""
+    config, section = history.sirens()[siren]
+    device = Drive.of(section.drive).device
+    profile = config.profile_of(device)
+    assert profile.output is not None
+    own = {f"{device}.{p.name}" for p in profile.points.values() if profile.output.state in (p.base, p.name)}
+    return bool(section.feedback) and own.issuperset(f.point for f in section.feedback)
+
+
 def _placed(history: History, order: Ordered, siren: str) -> bool:
-    """Whether it is known when this order's phases were: nothing else sounded, and the clock was right."""
+    """Whether it is known when this order's phases were: nothing else sounded, and the clock was right. An order
+    without an instant is placed by the edge that it made, and on a siren that was welded, or sounded by hand, when it
+    arrived, its first phase made none."""
     gateway, phases = history.gateway_of(siren), history.phases_of(order, siren)
+    if order.start_wall_us is None and any(
+            history.held(siren, a.at_us, a.at_us) for a in history.arrivals_of(order, gateway)[:1]):
+        return False
     return bool(phases) and not history.rivals(order, siren, phases[0][0] - 60 * S, phases[-1][1]) \
         and history.clock_steady(gateway, history.begins_us, phases[-1][1]) \
         and history.alive(gateway, phases[0][0], phases[-1][1])
