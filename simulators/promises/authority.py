@@ -35,9 +35,10 @@ def no_unauth(history: History) -> Breaches:
     A cause is an order that a second judge authorises and that reached the gateway while it lived, from its arrival
     (or its instant by a clock the gateway was told) to the end of its pattern and L; or somebody listed at the
     cabinet, for his seconds and L; or a vote of gauges under a signed policy (VOTE). L is 5 s, and the longer bound of
-    the output's class when its line, unit or gateway was in trouble about the end. An output that was welded or
-    sounded by hand is judged by when that ended. No cause is a drill that comes or is due in SAFE-MIN, nor a wish at
-    the cabinet then; nor what was issued before a journal was lost, from then on.
+    the output's class when its line, unit or gateway was in trouble about the end. Whoever welds an output or sounds it
+    by hand before that is over has it on until he ends, and what is due by then goes on from there. No cause is a drill
+    that comes or is due in SAFE-MIN, nor a wish at the cabinet then; nor what was issued before a journal was lost,
+    from then on.
     """
     for siren in history.sirens():
         spans = ordered_spans(history, siren) + history.flood_spans(siren)
@@ -48,14 +49,20 @@ def no_unauth(history: History) -> Breaches:
             if not ends:
                 yield f"{siren} began at {one.on_wall_us} without an order that asked for it ({one.cause})"
                 continue
+            causes = spans + [(t.from_us, t.to_us) for t in history.held(siren, one.on_wall_us, one.end_us)]
             end = max(ends)
+            last = end + _rest_us(history, siren, end)
             # What follows without a pause is covered by what asked for that.
-            while later := [off for on, off in spans if on <= end < off]:
+            while later := [off for on, off in causes if on <= last and end < off]:
                 end = max(later)
-            slack_us = history.bound_us(siren) if history.hurting(siren, end, end + LEASE_US) else 0
-            held = [t.to_us + LEASE_US for t in history.held(siren, one.on_wall_us, one.end_us)]
-            if one.end_us > max(end + max(LEASE_US, slack_us), *held, 0):
+                last = end + _rest_us(history, siren, end)
+            if one.end_us > last:
                 yield f"{siren} was on for {(one.end_us - end) / S:.1f} s after all that asked for it"
+
+
+def _rest_us(history: History, siren: str, end: int) -> int:
+    """L: how long it may still be on when what asked for it is over."""
+    return max(LEASE_US, history.bound_us(siren) if history.hurting(siren, end, end + LEASE_US) else 0)
 
 
 def ordered_spans(history: History, siren: str) -> list[tuple[int, int]]:
