@@ -18,6 +18,7 @@ from bench.forge import Forger
 from bench.office import Desk, Order
 from controller import wire
 from controller.conduct import State as SirenState
+from controller.config import Config, Drive
 from controller.event import Ask, Trust
 from controller.ledger import KNOWN_LIMIT
 from controller.outbox import LINES_LIMIT
@@ -33,7 +34,7 @@ from simulators.faults import ALL, Fault
 from simulators.field import SetPoint, ToLine
 from simulators.lowland import Lowland
 from simulators.net import Net
-from simulators.promises.history import NEVER_US, Asked, History, Trouble
+from simulators.promises.history import HELD, NEVER_US, Asked, History, Trouble
 from simulators.scenario import BUSY_S, Scenario, Step
 from simulators.storm import Storm
 from simulators.world import BEGIN_US, Post, Station, Timepiece, World
@@ -350,6 +351,9 @@ class Life:
             gateway = station.gateway
             if gateway.safe_min.on:
                 self._put_back(config.id)
+            for id, siren in gateway.sirens.items():
+                if siren.state is SirenState.FAULT and self._mended_by_hand(config, id):
+                    self._free(config.id, id)
             yield from (f"{id} is {d.state.value}" for id, d in gateway.devices.items()
                         if id not in dead and d.state is not DeviceState.ONLINE)
             yield from (f"{id} is {s.state.value}" for id, s in gateway.sirens.items()
@@ -366,6 +370,23 @@ class Life:
                 yield f"the hub misses {missing} of {config.id}"
         yield from self._lowland.unwell()
         yield from (f"order {d.order.id} is not over" for d in centre.orders.values() if not d.settled)
+
+    def _mended_by_hand(self, config: Config, id: str) -> bool:
+        """Whether somebody came to mend what kept its second off-path held: a contact that was welded or closed by
+        hand, or a unit of its feedback that was frozen. Only who mended that can know, for a siren without power
+        tells nothing (docs/evidence.md, "What does not stop")."""
+        siren = next(s for s in config.spec.siren if s.id == id)
+        drive, seen = Drive.of(siren.drive), {point.partition(".")[0] for point in siren.points}
+        return siren.second_off is not None and any(
+            (t.kind in HELD and t.on in (siren.drive, drive.device)) or (t.kind == Fault.FROZEN and t.on in seen)
+            for t in self._chronicle.troubles)
+
+    def _free(self, gateway: str, siren: str) -> None:
+        """Who mended a siren locked it out for that, and now frees it."""
+        args = {"siren": siren, "reason": "mended"}
+        for do, after_us in (("tag", 0), ("untag", 2 * S)):
+            step = Step(0, "ask", gateway, with_={"verb": do, "args": args, "user": "tech"})
+            self._world.at(self._world.now_us + after_us, partial(self._do_ask, 0, step))
 
     def _cloned(self, id: str) -> bool:
         """Whether a copied card spoke several times, and could be heard: it is named within a minute."""
