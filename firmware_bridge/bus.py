@@ -318,10 +318,9 @@ class Bus:
     def _pump(self, now_us: int) -> None:
         """Begin whatever may begin now."""
         self._wake_us = None
-        if self.queue.expires_us is not None:
-            for late in self.queue.expired(now_us):
-                self._finish(late, Expired())
-            self._look_again(self.queue.expires_us and self.queue.expires_us + 1)
+        for late in self.queue.expired(now_us):
+            self._finish(late, Expired())
+        self._look_again(self.queue.late_us)
         while self.queue and self.state is not PREPARED:
             if len(self._flights) >= self._in_flight:
                 edge_us = self.queue.edge_us

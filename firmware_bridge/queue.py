@@ -22,8 +22,8 @@ class Queue:
         self._waiting: list[Transaction] = []
         """What waits for no instant, most urgent first, oldest first."""
         self._edges: list[Transaction] = []
-        self.expires_us: int | None = None
-        """No last instant of what waits lies before this."""
+        self.late_us: int | None = None
+        """Nothing that waits is too late before this."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._edges)
@@ -77,12 +77,14 @@ class Queue:
 
     def expired(self, now_us: int) -> list[Transaction]:
         """Remove those whose last instant has passed."""
-        if self.expires_us is None or now_us <= self.expires_us:
+        if self.late_us is None or now_us < self.late_us:
             return []
         gone = [txn for txn in self._all() if txn.expires_us is not None and now_us > txn.expires_us]
         for txn in gone:
             self.take(txn)
-        self.expires_us = earliest(*(txn.expires_us for txn in self._all()))
+        self.late_us = None
+        for txn in self._all():
+            self._expire(txn)
         return gone
 
     def take(self, txn: Transaction) -> None:
@@ -112,4 +114,4 @@ class Queue:
 
     def _expire(self, txn: Transaction) -> None:
         if txn.expires_us is not None:
-            self.expires_us = earliest(self.expires_us, txn.expires_us)
+            self.late_us = earliest(self.late_us, txn.expires_us + 1)

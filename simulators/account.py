@@ -58,10 +58,7 @@ class Account:
         done = {seed for line in self._lines for seed in range(line["first"], line["first"] + line["seeds"])}
         return [seed for seed in seeds if seed not in done]
 
-    def add(self, first: int, seeds: int, counts: Counter[str], breaches: list[dict[str, Any]], arrows: list[str],
-            commit: str) -> None:
-        line = {"first": first, "seeds": seeds, "commit": commit, "counts": dict(counts), "breaches": breaches,
-                "arrows": arrows}
+    def add(self, line: dict[str, Any]) -> None:
         self._lines.append(line)
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
@@ -77,6 +74,7 @@ class Account:
         broken = sorted({one["promise"] for line in self._lines for one in line["breaches"]})
         activations = counts["activations"]
         return {"core": self.of, "seeds": seeds, "activations": activations, "troubles": counts["troubles"],
+                "hits": counts["hits"],
                 "orders": counts["orders"], "events": counts["events"], "hours": round(counts["seconds"] / 3600, 2),
                 "core_hours": round(counts["cpu_ms"] / 3.6e6, 3), "arrows": len(arrows),
                 "breaches": sum(len(line["breaches"]) for line in self._lines), "broken": broken,
@@ -85,6 +83,11 @@ class Account:
 
     def arrows(self) -> set[str]:
         return {arrow for line in self._lines for arrow in line["arrows"]}
+
+    def some(self, count: int) -> list[dict[str, Any]]:
+        """So many lines, spread evenly over all."""
+        every = max(1, len(self._lines) // max(1, count))
+        return sorted(self._lines, key=lambda line: int(line["first"]))[::every][:count]
 
 
 def _whole(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

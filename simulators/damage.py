@@ -118,6 +118,12 @@ class Damage:
         found[target] |= {fault: 1.0 for fault, is_on in flags.items() if is_on} | dict(self._waters.on(target))
         return {place: {str(f): share for f, share in faults.items()} for place, faults in found.items() if faults}
 
+    @property
+    def hits(self) -> int:
+        """How many requests and answers met a fault, and how often somebody talked unasked."""
+        met = sum(sum(answers.happened.values()) for answers in self._answers.values())
+        return met + sum(line.bursts for line in self._lines.values())
+
     # What becomes of a request and its answer.
 
     def diverted(self, line: str, request: Seen) -> Answer | None:

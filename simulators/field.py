@@ -193,7 +193,7 @@ class Field:
         self.waters = Waters(plan)
         self._held: set[tuple[str, str]] = set()
         """Points that somebody feeds by hand: the water does not move them."""
-        self._damage = Damage(self._on_line, self.lines, self._segments, self.waters, rng)
+        self.damage = Damage(self._on_line, self.lines, self._segments, self.waters, rng)
         self._wire_up()
 
     def _dialect(self, line: str) -> Dialect:
@@ -297,7 +297,7 @@ class Field:
 
     def _put(self, now_us: int, event: ToLine) -> None:
         line = event.line
-        if line in self._damage.unplugged and not event.foreign:
+        if line in self.damage.unplugged and not event.foreign:
             return
         if line in self.lines:
             self._tell(line, 0, self.lines[line].handle(now_us, Put(event.data, event.foreign)))
@@ -313,7 +313,7 @@ class Field:
     def _tell(self, line: str, connection: int, effects: list[Heard | Seen] | list[Heard | Seen | HungUp]) -> None:
         for effect in effects:
             match effect:
-                case Heard() if line in self._damage.unplugged:
+                case Heard() if line in self.damage.unplugged:
                     pass
                 case Heard(data):
                     self._out.append(ToMaster(line, data, connection))
@@ -328,7 +328,7 @@ class Field:
         obey = [(d, {BROADCAST, ANY, d.unit, *d.profile.line.wildcards}) for d in self._on_line[line]]
 
         def ask(now_us: int, request: Seen) -> list[Answer]:
-            said = self._damage.diverted(line, request)
+            said = self.damage.diverted(line, request)
             if said is not None:
                 return [said]
             answers = [self._answer(now_us, device, request) for device, units in obey if request.unit in units]
@@ -341,14 +341,14 @@ class Field:
         if request.first_byte_us < self._busy_us.get(device.id, 0):
             return None
         self._feel(now_us, device)
-        code = None if device.silent else self._damage.refused(device)
+        code = None if device.silent else self.damage.refused(device)
         pdu = device.handle(now_us, request.pdu) if code is None else refusal_pdu(request.pdu[0], code)
         self._settle(now_us, device.id)
         if request.unit == BROADCAST:
             self._busy_us[device.id] = now_us + BROADCAST_US
             return None
         answer = pdu and Answer(device.profile.line.turnaround_ms * MS, request.unit, pdu)
-        return self._damage.hurt(device, answer) if answer else None
+        return self.damage.hurt(device, answer) if answer else None
 
     def _feel(self, now_us: int, device: SimDevice) -> None:
         """Its gauges show the water as it is now."""
@@ -395,14 +395,14 @@ class Field:
     # From the world.
 
     def _inject(self, now_us: int, event: Inject) -> None:
-        before = set(self._damage.unplugged)
-        self._damage.inject(now_us, event.target, event.fault, event.share, event.seconds)
-        for line in before ^ self._damage.unplugged:
+        before = set(self.damage.unplugged)
+        self.damage.inject(now_us, event.target, event.fault, event.share, event.seconds)
+        for line in before ^ self.damage.unplugged:
             # Whatever was on the way is gone, and so are the connections.
             if line in self.lines:
                 self.lines[line].reset()
             self._endpoints = {place: one for place, one in self._endpoints.items() if place[0] != line}
-            self._out.append(Plug(line, line not in self._damage.unplugged))
+            self._out.append(Plug(line, line not in self.damage.unplugged))
         unit = event.target.partition(".")[0]
         if unit in self._units:
             self._settle(now_us, unit)
@@ -435,11 +435,11 @@ class Field:
 
     def plugged(self, line: str) -> bool:
         """Whether the adapter of a line is in."""
-        return line not in self._damage.unplugged
+        return line not in self.damage.unplugged
 
     def faults(self, target: str) -> tuple[dict[str, dict[str, float]], tuple[Fault, ...]]:
         """What is wrong with a target (place -> fault -> share), and what can be. NoSuch when there is none."""
-        return self._damage.on(target), self._damage.can(target)
+        return self.damage.on(target), self.damage.can(target)
 
     def value(self, unit: str, name: str) -> Scalar:
         """The true value of a point as of the last event, whatever the unit shows."""

@@ -118,6 +118,8 @@ class Line:
         self.busy_us = 0
         self.requests = 0
         self.collisions = 0
+        self.bursts = 0
+        """Of those who talk unasked."""
         self.too_soon = 0
         self.unread = 0
         """Frames that no unit could read."""
@@ -218,6 +220,7 @@ class Line:
         """A burst of what nobody asked for, and a pause as long as the share wants."""
         burst = self._talk(now_us, self._rng.randbytes(self._rng.randint(1, BABBLE_OCTETS)))
         length_us = burst.end_us - burst.start_us
+        self.bursts += 1
         self.busy_us += length_us
         self._talked_us = max(self._talked_us or 0, burst.end_us)
         self._pieces.append((burst.end_us, burst, 0, len(burst.data)))

@@ -132,6 +132,8 @@ class Life:
         counts["activations"] = sum(c.cause == "write" for c in history.contacts)
         counts["seconds"] = (world.now_us - BEGIN_US) // S
         counts["orders"], counts["troubles"] = len(chronicle.orders), len(chronicle.troubles)
+        disks = [station.disk for station in world.stations.values()]
+        counts["hits"] = world.field.damage.hits + self._net.hits + sum(disk.failed + disk.unanswered for disk in disks)
         counts["messages"], counts["requests"] = self._net.delivered, len(history.frames)
         breaches = {name: found for name, found in promises.judge(history).items() if found}
         return Lived(breaches, chronicle.hash, history, counts, chronicle.trace)

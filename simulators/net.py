@@ -81,6 +81,8 @@ class Net:
         self.told: list[tuple[int, str, bytes]] = []
         """Every receipt and event that reached a hub: when, which gateway, and what."""
         self.delivered = 0
+        self.hits = 0
+        """Messages that were lost, slow, said twice or overtaken."""
 
     # Hubs and the office.
 
@@ -233,6 +235,7 @@ class Net:
         """A message reaches the broker, if its connection still stands."""
         end = self._ends[name]
         if end.turn != turn or not end.up or end.deaf:
+            self.hits += 1
             return
         once = isinstance(message, Publish) and message.qos == 0
         self._send(self.broker.publish(message.topic, message.payload, message.retain, once))
@@ -249,6 +252,7 @@ class Net:
         for name, packet in sendings:
             end = self._ends[name]
             at_us = self._world.now_us + self._delay_us()
+            self.hits += self.slow or self.reordering
             if self.reordering:
                 at_us += self._chance.randint(0, SLOW_US[1])
                 at_us = end.last_us[packet.topic] = max(at_us, end.last_us.get(packet.topic, 0))
@@ -256,6 +260,7 @@ class Net:
                 at_us = end.last_us[""] = max(at_us, end.last_us.get("", 0))
             self._world.at(at_us, partial(self._arrive, name, end.turn, packet))
             if self.repeating and not packet.once and self._chance.random() < 0.5:
+                self.hits += 1
                 again_us = at_us + self._chance.randint(*AGAIN_US)
                 self._world.at(again_us, partial(self._arrive, name, end.turn, packet))
 
@@ -263,6 +268,7 @@ class Net:
         end, station = self._ends[name], self._stations.get(name)
         if end.turn != turn or not end.up or end.deaf:
             # Nobody acknowledged it: the session keeps it, if there is one.
+            self.hits += 1
             self.broker.keep(name, packet)
             return
         self.delivered += 1

@@ -2,6 +2,8 @@
 
     make swarm SEEDS=2000                         seeds 0 to 1999 on all cores
     python3 tools/dev.py swarm --seeds N --first K [--ledger FOLDER]
+    python3 tools/dev.py swarm --ledger FOLDER --again N        N ranges of the account again: do they go as they went
+    python3 tools/dev.py compiled swarm ...       any of these with the world compiled: the same lives, sooner
     python3 tools/dev.py swarm --seed K --trace   one of them again, exactly, with all that happened
     python3 tools/dev.py swarm --seed K --shrink  a failing one made short, as JSON for tests/seeds/
 
@@ -9,6 +11,7 @@ The first line says first seed and commit, the last one is JSON. Exit 1 when a p
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -42,20 +45,24 @@ def _begin() -> None:
     _tables.extend(visits.count(machines()))
 
 
-def _chunk(seeds: list[int]) -> tuple[list[int], Counter[str], list[dict[str, Any]], list[str]]:
+def _chunk(seeds: list[int]) -> dict[str, Any]:
+    """A line of the account."""
     counts: Counter[str] = Counter()
     breaches: list[dict[str, Any]] = []
+    told = hashlib.sha256()
     for seed in seeds:
         began = time.process_time()
         lived = live.live(scenario.draw(seed))
         counts.update(lived.counts)
+        told.update(lived.hash.encode())
         counts["cpu_ms"] += round((time.process_time() - began) * 1000)
         breaches += [{"seed": seed, "promise": name, "what": what} for name, found in lived.breaches.items()
                      for what in found]
     arrows = sorted(arrow for table in _tables for arrow in table.arrows())
     for table in _tables:
         table.seen.clear()
-    return seeds, counts, breaches, arrows
+    return {"first": seeds[0], "seeds": len(seeds), "counts": dict(counts), "breaches": breaches, "arrows": arrows,
+            "hash": told.hexdigest()[:16]}
 
 
 def _chunks(seeds: list[int]) -> Iterator[list[int]]:
@@ -76,25 +83,37 @@ def swarm(first: int, seeds: int, jobs: int, kept: Account, commit: str) -> dict
     todo = kept.missing(range(first, first + seeds))
     lived = 0
     with multiprocessing.get_context("fork").Pool(jobs, _begin) as pool:
-        for done, counts, breaches, arrows in pool.imap_unordered(_chunk, list(_chunks(todo))):
-            kept.add(done[0], len(done), counts, breaches, arrows, commit)
-            lived += len(done)
-            for one in breaches:
+        for line in pool.imap_unordered(_chunk, list(_chunks(todo))):
+            kept.add(line | {"commit": commit})
+            lived += line["seeds"]
+            for one in line["breaches"]:
                 print(f"seed {one['seed']}: {one['promise']}: {one['what']}", flush=True)
     took = time.monotonic() - began
     return kept.sum() | {"lived_now": lived, "took_s": round(took, 1), "per_s": round(lived / took, 2) if took else 0.0}
 
 
+def again(kept: Account, count: int, jobs: int) -> int:
+    """Live some ranges of the account again; how many did not go as they went. Another interpreter may have kept it."""
+    lines = kept.some(count)
+    ranges = [list(range(line["first"], line["first"] + line["seeds"])) for line in lines]
+    with multiprocessing.get_context("fork").Pool(jobs, _begin) as pool:
+        other = [one for one, line in zip(pool.map(_chunk, ranges), lines, strict=True) if one["hash"] != line["hash"]]
+    for one in other:
+        print(f"seeds {one['first']} to {one['first'] + one['seeds'] - 1} went otherwise")
+    print(json.dumps({"core": kept.of, "ranges": len(lines), "seeds": sum(map(len, ranges)), "otherwise": len(other)}))
+    return len(other)
+
+
 def shrink(what: Scenario, promise: str) -> Scenario:
     """Take out steps one after the other as long as the same promise stays broken."""
-    lives, again = 0, True
-    while again and lives < SHRINK_LIMIT:
-        again = False
+    lives, shorter_yet = 0, True
+    while shorter_yet and lives < SHRINK_LIMIT:
+        shorter_yet = False
         for n in reversed(range(len(what.steps))):
             shorter = what.without(n)
             lives += 1
             if promise in live.live(shorter).breaches:
-                what, again = shorter, True
+                what, shorter_yet = shorter, True
     return what
 
 
@@ -116,6 +135,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="第一个种子 / the first")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="进程数 / processes")
     parser.add_argument("--ledger", type=Path, help="累计结果的文件夹 / folder in which runs add up")
+    parser.add_argument("--again", type=int, metavar="N",
+                        help="重演累计结果中的 N 段并比对 / live N ranges of the ledger again, and compare")
     parser.add_argument("--seed", type=int, help="只重演一个 / live one again")
     parser.add_argument("--file", type=Path, help="重演一个文件 / live a file of tests/seeds again")
     parser.add_argument("--trace", action="store_true", help="打印经过 / print all that happened")
@@ -133,8 +154,11 @@ def main(argv: list[str] | None = None) -> int:
             print(shrink(one, next(iter(lived.breaches))).encode())
             return 1
         return _tell(lived, args.trace)
+    kept = Account(args.ledger, core)
+    if args.again is not None:
+        return 1 if again(kept, args.again, args.jobs) else 0
     print(f"swarm: first seed {args.first}, {args.seeds} seeds, commit {commit}, core {core}", flush=True)
-    found = swarm(args.first, args.seeds, args.jobs, Account(args.ledger, core), commit)
+    found = swarm(args.first, args.seeds, args.jobs, kept, commit)
     print(json.dumps(found, ensure_ascii=False))
     return 1 if found["breaches"] else 0
 

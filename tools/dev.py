@@ -47,10 +47,11 @@ NO_NETWORK = ("NewConnectionError", "Temporary failure in name resolution", "Nam
 
 LONG = ("kills", "reconnects", "soak")
 """Benches of half an hour and more: by their names only."""
+COMPILED = ("swarm", "bench")
 
 
-COVERAGE = "coverage==7.17.3"
-"""Not in the lock: only `coverage` uses it, in an environment of its own that sees .venv's packages."""
+COVERAGE, SETUPTOOLS = "coverage==7.17.3", "setuptools==84.2.1"
+"""Not in the lock: only `coverage` and `compiled` use them, in environments of their own that see .venv's packages."""
 CORE = ("admission", "agenda", "allowance", "answers", "asking", "desk", "envelope", "intake", "ledger", "nonce",
         "orders", "pulse", "regime", "restart", "roots", "signers", "site", "sounding", "stopping", "strain",
         "succession", "trust", "wall", "withdrawal", "writing")
@@ -252,12 +253,7 @@ def check(rest: list[str]) -> int:
 
 def coverage(rest: list[str]) -> int:
     """Every branch of the core, or a failure that names the ones that no test took. Takes minutes."""
-    ensure_venv()
-    place = ROOT / "build" / "coverage"
-    made, want = place / "made-from", fingerprint() + COVERAGE
-    if not made.is_file() or made.read_text(encoding="utf-8") != want:
-        make_coverage(place)
-        made.write_text(want, encoding="utf-8")
+    place = beside("coverage", COVERAGE)
     os.environ["COVERAGE_FILE"] = str(place / "data")
     tool = [str(place / "bin" / "python"), "-m", "coverage"]
     core = "--include=" + ",".join(f"controller/{name}.py" for name in CORE)
@@ -268,8 +264,13 @@ def coverage(rest: list[str]) -> int:
     return tested or told
 
 
-def make_coverage(place: Path) -> None:
-    """The packages of .venv are looked up there, so this one is made in seconds."""
+def beside(name: str, package: str) -> Path:
+    """An environment with one more package. Those of .venv are looked up there, so it is made in seconds."""
+    ensure_venv()
+    place = ROOT / "build" / name
+    made, want = place / "made-from", fingerprint() + package
+    if made.is_file() and made.read_text(encoding="utf-8") == want:
+        return place
     outside = outside_python()
     check_pip(outside)
     subprocess.run([outside, "-m", "venv", "--clear", "--without-pip", place], check=True)
@@ -277,11 +278,13 @@ def make_coverage(place: Path) -> None:
     paths = "".join(f"{os.path.relpath(one, here)}\n" for one in (ROOT, there))
     (here / "siren-gateway.pth").write_text(paths, encoding="ascii")
     install = [outside, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet", "--no-deps",
-               "--disable-pip-version-check", "--no-user", COVERAGE]
+               "--disable-pip-version-check", "--no-user", package]
     done = subprocess.run(install, stderr=subprocess.PIPE, text=True, errors="replace", env=clean_environment())
     if done.returncode != 0:
         sys.stderr.write(done.stderr[-4000:])
         raise why_pip_failed(done.stderr)
+    made.write_text(want, encoding="utf-8")
+    return place
 
 
 def bench(rest: list[str]) -> int:
@@ -302,6 +305,19 @@ def bench(rest: list[str]) -> int:
 
 def swarm(rest: list[str]) -> int:
     return python("-m", "simulators.swarm", *rest)
+
+
+def compiled(rest: list[str]) -> int:
+    """`swarm` or `bench`, with the busiest modules of the made-up world compiled. What follows goes to it."""
+    if not rest or rest[0] not in COMPILED:
+        raise Stop(f"say what to run compiled: {' or '.join(COMPILED)}", f"请说明要编译运行什么：{'、'.join(COMPILED)}")
+    tool = beside("compiler", SETUPTOOLS) / "bin" / "python"
+    made = subprocess.run([tool, ROOT / "tools" / "compiled.py"], stdout=subprocess.PIPE, text=True)
+    if made.returncode != 0:
+        return made.returncode
+    # Ahead of the project's own folder, which .venv has on its path.
+    os.environ |= {"PYTHONPATH": made.stdout.strip(), "PYTHONSAFEPATH": "1"}
+    return COMMANDS[rest[0]][0](rest[1:])
 
 
 def states(rest: list[str]) -> int:
@@ -335,6 +351,7 @@ COMMANDS = {
     "coverage": (coverage, "every branch of the core by its tests, or which are left; some minutes"),
     "bench": (bench, "measure: all, or the one named; what follows its name goes to it"),
     "swarm": (swarm, "seeded worlds with every fault, judged by the promises: --seeds N --first K, --seed K --trace"),
+    "compiled": (compiled, "swarm or bench, with the world as machine code: the same lives, sooner (needs gcc)"),
     "states": (states, "draw docs/states.md from the transition tables"),
     "schema": (schema, "write docs/schema/*.json from the models"),
     "library": (library, "write docs/library.md from the profiles"),

@@ -55,3 +55,12 @@ def test_runs_add_up_and_none_is_run_twice(tmp_path: Path, capsys: pytest.Captur
     assert (last["seeds"], last["lived_now"]) == (2, 1)
     assert last["bound_per_scenario"] == 1.5
     assert Account(tmp_path, "another core").sum()["seeds"] == 0
+
+
+def test_what_the_account_tells_is_lived_again_and_compared(tmp_path: Path) -> None:
+    words = ["--ledger", str(tmp_path), "--jobs", "1"]
+    swarm.main(["--first", "3", "--seeds", "1", *words])
+    assert swarm.main(["--again", "5", *words]) == 0
+    (file,) = tmp_path.glob("*.jsonl")
+    file.write_text(file.read_text(encoding="utf-8").replace('"first": 3', '"first": 4'), encoding="utf-8")
+    assert swarm.main(["--again", "5", *words]) == 1
