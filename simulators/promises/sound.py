@@ -9,6 +9,7 @@ from simulators.promises import flood
 from simulators.promises.history import (
     GOLDEN_US,
     LEASE_US,
+    NEVER_US,
     STOP_US,
     Breaches,
     History,
@@ -31,20 +32,38 @@ DRILL = 1
 
 
 def bounded_on(history: History) -> Breaches:
-    """BOUNDED-ON: no output stays on for longer than the longest on-phase that was asked of it and L, which is that of
-    its class, whoever dies. Phases of several orders that were for this siren at the time may follow on each other
-    without a pause, and add up. An output that is welded, or held on by hand, is bounded by nothing of ours."""
+    """BOUNDED-ON: no output stays on for longer than the longest on-phase that was asked of it and L.
+
+    L is that of its class, whoever dies. Phases of several orders that were for this siren at the time may follow on
+    each other without a pause, and add up. Where the silence between two phases of one order is shorter than L, an off
+    that fails in it, because what drives the siren is in trouble then, may be overtaken by the next phase: it is
+    counted from the end of that trouble, or of that order. An output that is welded, or held on by hand, is bounded by
+    nothing of ours.
+    """
     for siren in history.sirens():
-        asked = [(history.spans(o, siren), max(p.off_us - p.on_us for p in _lengths(history, o)))
-                 for o in history.sounding_orders() if siren in o.sirens]
-        asked += [([(a.at_us, a.at_us + STOP_US)], round(a.seconds * S)) for a in history.asks if a.siren == siren]
-        asked += [(history.flood_spans(siren), w.phase_us) for w in history.watched if siren in w.sirens]
+        asked = [(history.spans(o, siren), *_longest_and_gap(history, o)) for o in history.sounding_orders()
+                 if siren in o.sirens]
+        asked += [([(a.at_us, a.at_us + STOP_US)], round(a.seconds * S), NEVER_US) for a in history.asks
+                  if a.siren == siren]
+        asked += [(history.flood_spans(siren), w.phase_us, NEVER_US) for w in history.watched if siren in w.sirens]
         bound_us = history.bound_us(siren)
         for one in history.contacts_of(siren):
-            limit_us = bound_us + sum(longest for spans, longest in asked if any(
-                on <= one.end_us and off + bound_us >= one.on_wall_us for on, off in spans))
-            if one.end_us - one.on_wall_us > limit_us and not history.held(siren, one.on_wall_us, one.end_us):
+            meant = [(max(off for _, off in met), longest, gap) for spans, longest, gap in asked if (met := [
+                (on, off) for on, off in spans if on <= one.end_us and off + bound_us >= one.on_wall_us])]
+            limit_us = bound_us + sum(longest for _, longest, _ in meant)
+            since_us, most_us = one.on_wall_us, max((off for off, _, gap in meant if gap <= bound_us), default=0)
+            for t in sorted(history.hurting(siren, since_us, one.end_us, 0), key=lambda t: t.from_us):
+                if t.from_us <= since_us + limit_us:
+                    since_us = max(since_us, min(t.to_us, most_us))
+            if one.end_us - since_us > limit_us and not history.held(siren, one.on_wall_us, one.end_us):
                 yield f"{siren} was on from {one.on_wall_us} for more than {limit_us / S:.1f} s"
+
+
+def _longest_and_gap(history: History, order: Ordered) -> tuple[int, int]:
+    """The longest on-phase of an order, and its shortest silence."""
+    phases = _lengths(history, order)
+    return (max(p.off_us - p.on_us for p in phases),
+            min((b.on_us - a.off_us for a, b in pairwise(phases)), default=NEVER_US))
 
 
 def _lengths(history: History, order: Ordered) -> list[Phase]:
