@@ -40,7 +40,7 @@ def authorised(data: bytes, signers: Mapping[str, dict[str, Any]], deployment: s
             return False
         kids = [_signed(one, outer["payload"], signers) for one in outer["signatures"]]
         body = _strict(_canonical(outer["payload"]), 16 * 1024)
-        if not (_in_time(body, wall_us / 1e6) and body["v"] == 1 and body["deployment"] == deployment):
+        if not (_whole(body) and _in_time(body, wall_us / 1e6) and body["deployment"] == deployment):
             return False
         return _permitted(body, [signers[kid] for kid in kids if kid], wall_us / 1e6) and all(kids)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -92,6 +92,12 @@ def _at(text: str) -> float:
     if not text.endswith("Z") or not text.isascii():
         raise ValueError("no instant")
     return datetime.fromisoformat(text).timestamp()
+
+
+def _whole(body: dict[str, Any]) -> bool:
+    """Whether it says what is to sound, and that alone; what a stop stops is a stop's to say."""
+    sounds, stops = body.get("sound") is not None, body.get("stops") is not None
+    return body["v"] == 1 and sounds == (body["action"] == "sound") and (not stops or body["action"] == "stop")
 
 
 def _in_time(body: dict[str, Any], now_s: float) -> bool:

@@ -103,12 +103,16 @@ class Chronicle:
         self._arrivals.append(Arrival(id, world.wall_us, order, good, clock.wall_us))
 
     def forged(self, data: bytes, wall_us: int) -> None:
-        """What a forger makes may by chance be rightly signed: then it is an order like any other."""
+        """What a forger makes may by chance be rightly signed: then it is an order like any other. What is signed so
+        and says nothing that can be read is none."""
         id = _id_of(data)
         if id is None or id in self.orders or not worth(data, wall_us):
             return
         payload = office.unb64(json.loads(data)["payload"])
-        self.orders[id] = Order(wire.decode(OrderBody, payload), data)
+        try:
+            self.orders[id] = Order(wire.decode(OrderBody, payload), data)
+        except Malformed:
+            return
 
     # The history.
 
