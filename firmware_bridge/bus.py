@@ -348,7 +348,7 @@ class Bus:
             # A stop waits for no edge.
             edge_us = None
         if edge_us is not None and now_us >= edge_us - LEAD_US:
-            return min(self.queue.edges(), key=self._absent)
+            return min(self.queue.edges(), key=self._silences)
         if edge_us is not None:
             self._look_again(edge_us - LEAD_US)
         absent: Transaction | None = None
@@ -367,15 +367,16 @@ class Bus:
             crowds = edge_us is not None and max(now_us, self._free_us) + self._cost_us(txn) > edge_us
             if ready_us <= now_us and not crowds:
                 # Of equally urgent ones, those that will be answered go first.
-                if not demoted:
+                if not (unit.silent if txn.priority <= Priority.ORDER else demoted):
                     return txn
                 absent = absent or txn
             if ready_us > now_us:
                 self._look_again(ready_us)
         return absent
 
-    def _absent(self, txn: Transaction) -> bool:
-        return self._unit(txn).standing is DEMOTED
+    def _silences(self, txn: Transaction) -> int:
+        """So often in a row its unit did not answer: each time cost the others its whole time-out."""
+        return self._unit(txn).silent
 
     def _begin(self, now_us: int, unit: Unit, txn: Transaction, behind: Transaction | None = None) -> None:
         tid, frame = self._framing.frame(txn.unit, txn.request)

@@ -210,6 +210,31 @@ def test_edges_of_one_instant_follow_each_other_directly() -> None:
     assert [s - instant_us for s in sent if s is not None] == pytest.approx([0, one_us, 2 * one_us, 3 * one_us], abs=99)
 
 
+def test_of_edges_of_one_instant_a_unit_that_was_just_silent_has_the_last() -> None:
+    wire = line(u1=Slave(dead=True), u2=Slave())
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(wire.now_us + S)
+    assert wire.bus.units[1].standing is not Standing.DEMOTED
+    instant_us = wire.now_us + 2 * S
+    for unit in (1, 1, 2):
+        wire.submit(unit, ON, Priority.ORDER, at_us=instant_us)
+    wire.run(instant_us + 2 * S)
+    edges = sorted((f.sent_us, f.transaction.unit) for _, f in wire.finished if f.transaction.request == ON)
+    assert edges[0] == (instant_us, 2)
+    assert [unit for _, unit in edges] == [2, 1, 1]
+
+
+def test_of_orders_a_unit_that_was_just_silent_has_the_last() -> None:
+    wire = line(u1=Slave(dead=True), u2=Slave())
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(wire.now_us + S)
+    wire.submit(2, TEN, Priority.POLL)
+    for unit in (1, 2):
+        wire.submit(unit, ON, Priority.ORDER)
+    wire.run(wire.now_us + 2 * S)
+    assert [f.transaction.unit for _, f in wire.finished if f.transaction.request == ON] == [2, 1]
+
+
 def test_a_withdrawn_edge_never_leaves() -> None:
     wire = line(u1=Slave())
     instant_us = wire.now_us + S
