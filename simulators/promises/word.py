@@ -6,7 +6,7 @@ from controller.config import Drive
 from controller.trust import Reason
 from controller.wire import Birth, Receipt, Stage, State
 from firmware_bridge.machine import S
-from simulators.promises.history import Breaches, History, Ordered, overlap
+from simulators.promises.history import GOLDEN_US, Breaches, History, Ordered, overlap
 
 PASSING = frozenset({Reason.NO_TIME, Reason.NOT_YET, Reason.BUSY})
 """Refusals that another attempt may undo: not yet the last word."""
@@ -20,11 +20,12 @@ UNTOLD = frozenset({"dead", "unplug"})
 def honest(history: History) -> Breaches:
     """HONEST: what is said to have sounded did, and what is silent for half a minute is not shown as well.
 
-    Proved phases are no more than those in which the siren sounded, and *finished* with the word sounded means four
-    fifths of them. A meter that shows an old value (`frozen`) proves what it shows: that is a lie of the hardware, and
-    a siren whose feedback had it is not judged. A head that burnt out (`stuck-off`) goes on telling that it is active:
-    where that word is the siren's only feedback, the phases within the fault count as sounded, the others do not; a
-    current, an auxiliary contact or any other unit would have seen it, so then nothing is excused. A drive that is
+    Proved phases are no more than those in which the siren sounded, or began to within the half second before that
+    GOLDEN allows, and *finished* with the word sounded means four fifths of them. A meter that shows an old value
+    (`frozen`) proves what it shows: that is a lie of the hardware, and a siren whose feedback had it is not judged. A
+    head that burnt out (`stuck-off`) goes on telling that it is active: where that word is the siren's only feedback,
+    the phases within the fault count as sounded, the others do not; a current, an auxiliary contact or any other unit
+    would have seen it, so then nothing is excused. A drive that is
     dead or unplugged for longer than 30 s is not shown as idle without a word by then.
     """
     for order in history.sounding_orders():
@@ -37,8 +38,8 @@ def honest(history: History) -> Breaches:
             phases = history.phases_of(order, siren)
             burnt = [t for t in history.troubles if t.kind == "stuck-off" and _word_of_the_drive(history, siren)
                      and t.on in (section.drive, Drive.of(section.drive).device)]
-            real = sum(any(overlap(s, on, off) for s in sounds) or any(t.meets(on, off) for t in burnt)
-                       for on, off in phases)
+            real = sum(any(overlap(s, on, off) or on - GOLDEN_US <= s.on_wall_us < on for s in sounds)
+                       or any(t.meets(on, off) for t in burnt) for on, off in phases)
             for receipt in history.of(order, siren):
                 evidence = receipt.evidence
                 if evidence is None or (history.wired and not _placed(history, order, siren)):
