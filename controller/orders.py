@@ -415,7 +415,7 @@ class Orders:
 
     def _watch(self) -> None:
         """While something live sounds, the journal shall know when we were last here. While it refuses, it is asked."""
-        self._pulse.watch(self._now_us, self._regime.unwritten or self._ledger.warns(self._wall.us))
+        self._pulse.watch(self._now_us, self._ledger.warns(self._wall.us), self._regime.unwritten)
 
     # Answers.
 

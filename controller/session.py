@@ -12,6 +12,7 @@ It refuses to know what an order is and whether a siren may sound.
 from collections import OrderedDict
 from collections.abc import Iterable
 from enum import Enum, auto
+from itertools import islice
 from typing import Literal
 
 from controller import wire
@@ -49,8 +50,10 @@ MODES_GAP_US = 1 * S
 """They are told sooner when the modes or the nonce change, but at most once a second."""
 DISK_PATIENCE_US = 2 * S
 """A line goes out without the disk's word after this: a card that hangs must not silence a fault (HONEST: 30 s)."""
-REWRITE_US = 10 * S
-"""How often a line that could not be written is tried again."""
+REWRITE_US = 2 * S
+"""How often a line that could not be written is tried again: a restart before that does not know its number."""
+REWRITE_MANY = 64
+"""Such lines at once when the disk takes records again: they share an fsync."""
 NO_HUB_US = 30 * S
 """So long without a broker is NO-HUB: a connection that is renewed, or a gateway that starts, is no news."""
 LOST_LIMIT = 2 * LINES_LIMIT
@@ -101,6 +104,8 @@ class Session:
         self._outbox = Outbox()
         self._writing: OrderedDict[int, tuple[Record, int]] = OrderedDict()
         self._lost: dict[int, Record] = {}
+        self._rewriting: set[int] = set()
+        """Those of them that are with the disk once more."""
         self._rewrite_us: int | None = None
         self._modes: set[tuple[str, str]] = set()
         """... with whom each is about; empty: the whole gateway."""
@@ -270,15 +275,17 @@ class Session:
     def _durable(self, token: int, out: list[SessionEffect]) -> None:
         self._writing.pop(token, None)
         self._outbox.written(token)
-        if self._lost.pop(token, None) is not None:
-            # The disk takes records again: the next one that it had refused, until none is left.
-            self._rewrite(out)
+        self._rewriting.discard(token)
+        if (self._lost.pop(token, None) is not None or self._lost) and not self._rewriting:
+            # The disk takes records again: the next ones that it had refused, until none is left.
+            self._rewrite(out, REWRITE_MANY)
 
     def _not_written(self, token: int) -> None:
         """The disk refused a record, or has kept us waiting too long: what it says leaves without it, under NO-JOURNAL.
 
         The record is kept and tried again, so that its number is not given out a second time after a restart.
         """
+        self._rewriting.discard(token)
         record, _ = self._writing.pop(token, (None, 0))
         self._outbox.written(token)
         if record is not None and len(self._lost) < LOST_LIMIT:
@@ -286,11 +293,11 @@ class Session:
         if self._lost and self._rewrite_us is None:
             self._rewrite_us = self._now_us + REWRITE_US
 
-    def _rewrite(self, out: list[SessionEffect]) -> None:
+    def _rewrite(self, out: list[SessionEffect], many: int) -> None:
         self._rewrite_us = self._now_us + REWRITE_US if self._lost else None
-        for token, record in self._lost.items():
-            out.append(Append(token, record))
-            return
+        again = list(islice(self._lost.items(), many))
+        self._rewriting = {token for token, _ in again}
+        out.extend(Append(token, record) for token, record in again)
 
     def _confirmed(self, token: int, out: list[SessionEffect]) -> None:
         if token < 0:
@@ -393,7 +400,7 @@ class Session:
                 break
             self._not_written(token)
         if self._rewrite_us is not None and self._rewrite_us <= now_us:
-            self._rewrite(out)
+            self._rewrite(out, 1)
         if self._offline_us is None and self._phase is Phase.OFFLINE:
             self._offline_us = now_us
         if self._no_hub_us is not None and self._no_hub_us <= now_us:

@@ -47,6 +47,9 @@ class Writing:
     def give(self, kind: str, body: Mapping[str, object], entry: Entry | None = None) -> Append:
         self.token += 1
         page = Page(Record(kind, body), entry)
+        if kind == PULSE:
+            # A disk that answers nothing for long: its pulses push no order out.
+            self._given = OrderedDict((token, old) for token, old in self._given.items() if old.record.kind != PULSE)
         _keep(self._given, self.token, page)
         return Append(self.token, page.record)
 

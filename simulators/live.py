@@ -93,6 +93,8 @@ class Life:
         """Sirens on which somebody wants a tag to hang."""
         self._clones: dict[int, int] = {}
         """How often a copied card was heard, by its step."""
+        self._diskless: dict[str, int] = {}
+        """Gateways whose disk takes nothing, and since when."""
         self._client = 100
         self._net: Net
         chance = Random(scenario.seed ^ 0x5EED)
@@ -301,9 +303,12 @@ class Life:
             disk.answer_us = SLOW_DISK_US
         else:
             disk.health = Health(how)
+            self._diskless.setdefault(step.on, self._world.wall_us)
 
         def end() -> None:
             disk.answer_us = DISK_US
+            if (since_us := self._diskless.pop(step.on, None)) is not None:
+                self._chronicle.troubles.append(Trouble("no-disk", step.on, since_us, self._world.wall_us))
             if (there := self._world.stations.get(step.on)) is not None:
                 self._world.mend_disk(there)
             else:

@@ -4,6 +4,7 @@ Judged from contacts, from what reached a living gateway, and from the second ju
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 from controller.event import Record
 from controller.wire import Mode, Stage, to_wall_us
@@ -23,6 +24,8 @@ from simulators.promises.history import (
 START_LATE_US = 3 * S
 """How long after the last instant at which it may begin a sounding may still begin: it was believed in time, and the
 line had to be found free (`switch.py`: START_LATE_US, and one second for the frame)."""
+WRITTEN_US = 3 * S
+"""So long after a disk takes records again it has those that it did not take."""
 PATIENCE_US = 200 * MS
 """A live order waits so long for the disk."""
 EDGE_US = 50 * MS
@@ -97,7 +100,9 @@ def at_most_once(history: History) -> Breaches:
 
     No on-phase begins twice, unless unit, line or gateway was in trouble in it (a warning that is taken up again after
     a power failure closes the contact anew, in the same phase); and, of an order that alone spoke of the siren,
-    nothing begins later than its pattern's length after its first edge, however often it arrived.
+    nothing begins later than its pattern's length after its first edge, however often it arrived. A disk that took
+    nothing from the order's arrival until the process died, or three seconds before, knows nothing of it: where it
+    arrives once more it may begin once more, and is counted from there.
     """
     for order in history.sounding_orders():
         for siren in order.sirens:
@@ -111,11 +116,33 @@ def at_most_once(history: History) -> Breaches:
                     yield f"{siren} began phase {n + 1} of order {order.id} {times} times"
             if phases and history.arrivals:
                 last = phases[-1][1] + LEASE_US
+                for died_us in _forgotten(history, order, history.gateway_of(siren)):
+                    anew = [c.on_wall_us for c in mine if c.on_wall_us > died_us]
+                    last = max(last, min(anew, default=0) + history.length_us(order) + LEASE_US)
                 late = [c for c in mine if c.on_wall_us > last
                         and not history.rivals(order, siren, c.on_wall_us - STOP_US, c.on_wall_us)
                         and order.start_wall_us is None]
                 if late:
                     yield f"{siren} began again {(late[0].on_wall_us - last) / S:.1f} s after order {order.id} was over"
+
+
+def _forgotten(history: History, order: Ordered, gateway: str) -> Iterator[int]:
+    """When a process died that alone knew of the order: no disk had taken anything since it came."""
+    deaths = sorted(t.from_us for t in history.troubles if t.kind == "process" and t.on == gateway)
+    spans = sorted((t.from_us, t.to_us) for t in history.troubles if t.kind == "no-disk" and t.on == gateway)
+    died_us = 0
+    for arrival in history.arrivals_of(order, gateway):
+        if arrival.at_us <= died_us:
+            continue
+        until_us = arrival.at_us
+        for since, to in spans:
+            if since <= until_us + (WRITTEN_US if until_us > arrival.at_us else 0):
+                until_us = max(until_us, to)
+        died = [t for t in deaths if arrival.at_us <= t <= until_us + WRITTEN_US]
+        if until_us == arrival.at_us or not died:
+            return
+        died_us = died[0]
+        yield died_us
 
 
 def journal_first(history: History) -> Breaches:

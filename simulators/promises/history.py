@@ -101,7 +101,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something was wrong. `kind` is a fault's word, or `process`, `disk`, `clock`, `net`, `key`, `foreign`."""
+    """Something was wrong. `kind` is a fault's word, or `process`, `disk`, `no-disk` (it takes nothing),
+    `clock`, `net`, `key`, `foreign`."""
 
     kind: str
     on: str

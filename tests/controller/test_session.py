@@ -32,6 +32,7 @@ from controller.panel import REPEAT_US
 from controller.session import (
     BEAT_US,
     DISK_PATIENCE_US,
+    REWRITE_MANY,
     REWRITE_US,
     Session,
     SessionEffect,
@@ -192,6 +193,19 @@ def test_every_refused_line_is_written_when_the_disk_is_back() -> None:
     gw.disk = True
     gw.run(REWRITE_US + S)
     assert sorted(r.body["seq"] for r in gw.journal if r.kind == "receipt") == list(range(1, 51))
+
+
+def test_a_refused_line_is_written_with_the_next_that_the_disk_takes() -> None:
+    """Seed 1498: killed before it was tried again, and the hub missed its number for ever."""
+    gw = Gateway()
+    gw.disk = False
+    for _ in range(REWRITE_MANY + 5):
+        gw.do(receipt())
+    gw.disk = True
+    gw.do(receipt())
+    gw.run(10 * MS)
+    written = [r.body["seq"] for r in gw.journal if r.kind == "receipt"]
+    assert sorted(written) == list(range(1, REWRITE_MANY + 7)), "each, and once"
 
 
 def test_a_disk_that_hangs_does_not_silence_a_receipt() -> None:

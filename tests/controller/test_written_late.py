@@ -48,7 +48,7 @@ def test_a_warning_that_sounded_without_the_disk_sounds_once(health: Health, sto
     stages = {stage for stage, _ in city.ends(order).values()}
     assert stages == ({Stage.STOPPED} if stopped else {Stage.FINISHED})
     city.station(OURS).disk.health = Health.WELL
-    city.world.run(2 * pulse.EVERY_US / S)
+    city.world.run(pulse.REFUSED_EVERY_US / S + 1)
     city.world.restart(OURS)
     city.world.run(10)
     again(city, order)
@@ -74,7 +74,7 @@ def unwritten(data: bytes) -> tuple[Desk, list[Any]]:
 
 def mended(desk: Desk) -> list[Append]:
     """The pulse finds that the disk takes records again; what is given to it then."""
-    (beat,) = of(Append, desk.do(Woken(), after_s=pulse.EVERY_US / S))
+    (beat,) = of(Append, desk.do(Woken(), after_s=pulse.REFUSED_EVERY_US / S))
     return of(Append, desk.do(Durable(beat.token)))
 
 
@@ -155,6 +155,14 @@ def test_records_that_wait_for_the_disk_are_bounded() -> None:
         writing.refused(writing.give("sounded", {}).token)
     assert len(writing.took(0)) == WAITING_LIMIT
     assert writing.took(0) == []
+
+
+def test_the_pulses_of_a_disk_that_answers_nothing_push_no_order_out() -> None:
+    writing = Writing()
+    one = writing.give("accept", {})
+    for _ in range(WAITING_LIMIT + 5):
+        beat = writing.give("alive", {})
+    assert writing.took(beat.token) == [one]
 
 
 # The day's allowance.
