@@ -89,6 +89,8 @@ class Life:
         self._sent: list[Order] = []
         self._open: dict[int, Callable[[], None]] = {}
         """How each thing that is wrong now ends, by its step."""
+        self._keys: Counter[str] = Counter()
+        """How many people keep a siren's isolator locked."""
         self._hangs: set[str] = set()
         """Sirens on which somebody wants a tag to hang."""
         self._clones: dict[int, int] = {}
@@ -114,7 +116,7 @@ class Life:
         try:
             for n, step in enumerate(self._scenario.steps):
                 world.at(BEGIN_US + round(step.at_s * S), partial(self._do, n, step))
-            world.run(BUSY_S)
+            world.run(self._scenario.busy_s)
             self._heal()
             for _ in range(round(HEAL_S / LOOK_S)):
                 world.run(LOOK_S)
@@ -235,8 +237,15 @@ class Life:
     def _do_key(self, n: int, step: Step) -> None:
         section = next(s for c in self._configs for s in c.spec.siren if s.id == step.on)
         unit, _, point = (section.isolator or "").partition(".")
+        self._keys[step.on] += 1
         self._world.do(SetPoint(unit, point, True))
-        self._trouble(n, step, "key", step.on, lambda: self._world.do(SetPoint(unit, point, False)))
+
+        def back() -> None:
+            # Who turned it first does not turn it back while another works there.
+            self._keys[step.on] -= 1
+            self._world.do(SetPoint(unit, point, self._keys[step.on] > 0))
+
+        self._trouble(n, step, "key", step.on, back)
 
     def _do_fault(self, n: int, step: Step) -> None:
         fault = step.with_["fault"]
@@ -396,10 +405,10 @@ class Life:
             self._world.at(self._world.now_us + after_us, partial(self._do_ask, 0, step))
 
     def _cloned(self, id: str) -> bool:
-        """Whether a copied card spoke several times, and could be heard: it is named within a minute."""
-        steps = self._scenario.steps
+        """Whether a copied card spoke several times, and could be heard: it is named within a minute, for minutes."""
+        steps, since_s = self._scenario.steps, self._scenario.busy_s - BUSY_S
         return not any(s.do == "net" for s in steps) and any(
-            steps[n].on == id and times > 2 for n, times in self._clones.items())
+            steps[n].on == id and times > 2 and steps[n].at_s > since_s for n, times in self._clones.items())
 
     def _rest(self, unwell: list[str]) -> None:
         """When nothing is wrong and nothing sounds, next to nothing is under way."""

@@ -1,4 +1,4 @@
-"""What happens in a small place within a minute: orders, people and faults, several at once, drawn from a seed.
+"""What happens in a small place within a minute, or within an hour: orders, people and faults, drawn from a seed.
 
 A scenario is a place and a list of steps, each an instant, a word, whom it concerns and its figures. Any step may be
 taken out without changing what the others say, so that a failing scenario can be made short. As JSON it outlives a
@@ -20,6 +20,10 @@ from simulators.storm import Storm
 
 BUSY_S = 60.0
 """Everything begins within this."""
+HOURS = 1_000_000_000
+"""Seeds from here on live an hour: a busy minute, nine in which nobody does anything, and so on, in one place."""
+MINUTES = 6
+APART_S = 600.0
 CALM_S = 8.0
 """A place is left alone so long at first: its gateways start."""
 SIGNALS: tuple[tuple[str, int | None], ...] = (
@@ -80,18 +84,21 @@ class Scenario:
     seed: int
     place: Place
     steps: tuple[Step, ...]
+    busy_s: float = BUSY_S
+    """Everything begins and ends within this."""
 
     def without(self, n: int) -> "Scenario":
         return replace(self, steps=self.steps[:n] + self.steps[n + 1 :])
 
     def encode(self) -> str:
-        return json.dumps({"seed": self.seed, "place": self.place, "steps": [s.as_json() for s in self.steps]},
-                          indent=1, ensure_ascii=False)
+        return json.dumps({"seed": self.seed, "busy_s": self.busy_s, "place": self.place,
+                           "steps": [s.as_json() for s in self.steps]}, indent=1, ensure_ascii=False)
 
     @staticmethod
     def decode(text: str) -> "Scenario":
         data = json.loads(text)
-        return Scenario(data["seed"], data["place"], tuple(Step.of(s) for s in data["steps"]))
+        steps = tuple(Step.of(s) for s in data["steps"])
+        return Scenario(data["seed"], data["place"], steps, data.get("busy_s", BUSY_S))
 
 
 def draw(seed: int) -> Scenario:
@@ -105,7 +112,13 @@ def draw(seed: int) -> Scenario:
     steps += [*(drawing.flood() if flooded else ()), *(drawing.worse() if worse else ())]
     if flooded and more.random() < UNORDERED:
         steps = [s for s in steps if s.do not in ("order", "late", "again", "retained")]
-    return Scenario(seed, place, tuple(sorted(steps, key=lambda s: s.at_s)))
+    busy_s = BUSY_S
+    if seed >= HOURS:
+        drawing.chance = chance
+        for minute in range(1, MINUTES):
+            busy_s = minute * APART_S + BUSY_S
+            steps += [replace(s, at_s=round(minute * APART_S + s.at_s, 3)) for s in drawing.steps()]
+    return Scenario(seed, place, tuple(sorted(steps, key=lambda s: s.at_s)), busy_s)
 
 
 @cache
@@ -129,7 +142,8 @@ class _Drawing:
         self._gauges = [g.unit for g in plan.spec.gauge]
 
     def steps(self) -> Iterator[Step]:
-        chance = self.chance
+        """Of one minute."""
+        chance, self._first_s = self.chance, None
         yield self._order(chance.uniform(CALM_S, CALM_S + 15))
         if chance.random() < 0.5:
             yield self._order(chance.uniform(CALM_S, CALM_S + 35))

@@ -1,7 +1,7 @@
 """The swarm: many small places, each with a minute of orders and faults drawn from a seed, and all promises judged.
 
     make swarm SEEDS=2000                         seeds 0 to 1999 on all cores
-    python3 tools/dev.py swarm --seeds N --first K [--ledger FOLDER]
+    python3 tools/dev.py swarm --seeds N --first K [--ledger FOLDER]     (a first seed of 1000000000: lives of an hour)
     python3 tools/dev.py swarm --ledger FOLDER --again N        N ranges of the account again: do they go as they went
     python3 tools/dev.py compiled swarm ...       any of these with the world compiled: the same lives, sooner
     python3 tools/dev.py swarm --seed K --trace   one of them again, exactly, with all that happened

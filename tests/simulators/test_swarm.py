@@ -20,6 +20,13 @@ def test_no_promise_is_broken(first: int) -> None:
         assert live.live(scenario.draw(seed)).breaches == {}, f"python3 tools/dev.py swarm --seed {seed} --trace"
 
 
+def test_no_promise_is_broken_in_an_hour() -> None:
+    lived = live.live(scenario.draw(scenario.HOURS + 3))
+    assert lived.breaches == {}
+    assert lived.counts["seconds"] > 3000
+    assert Scenario.decode(scenario.draw(scenario.HOURS + 3).encode()).busy_s == 3060.0
+
+
 @pytest.mark.parametrize("file", SEED_FILES, ids=lambda file: file.stem)
 def test_what_was_found_once_stays_mended(file: Path) -> None:
     assert json.loads(file.read_text(encoding="utf-8"))["found"].endswith(".")
