@@ -384,6 +384,8 @@ class Life:
                 yield f"the hub does not name the clone of {config.id}"
             elif missing := centre.fleet.missing(config.id):
                 yield f"the hub misses {missing} of {config.id}"
+            elif (seen.sequence.last or 0) < (last := gateway.session._outbox.last_seq):
+                yield f"the hub does not know that {config.id} is at {last}"
         yield from self._lowland.unwell()
         yield from (f"order {d.order.id} is not over" for d in centre.orders.values() if not d.settled)
 
