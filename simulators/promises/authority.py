@@ -116,7 +116,7 @@ def at_most_once(history: History) -> Breaches:
                     yield f"{siren} began phase {n + 1} of order {order.id} {times} times"
             if phases and history.arrivals:
                 last = phases[-1][1] + LEASE_US
-                for died_us in _forgotten(history, order, history.gateway_of(siren)):
+                for died_us in forgotten(history, order, history.gateway_of(siren)):
                     anew = [c.on_wall_us for c in mine if c.on_wall_us > died_us]
                     last = max(last, min(anew, default=0) + history.length_us(order) + LEASE_US)
                 late = [c for c in mine if c.on_wall_us > last
@@ -126,7 +126,7 @@ def at_most_once(history: History) -> Breaches:
                     yield f"{siren} began again {(late[0].on_wall_us - last) / S:.1f} s after order {order.id} was over"
 
 
-def _forgotten(history: History, order: Ordered, gateway: str) -> Iterator[int]:
+def forgotten(history: History, order: Ordered, gateway: str) -> Iterator[int]:
     """When a process died that alone knew of the order: no disk had taken anything since it came."""
     deaths = sorted(t.from_us for t in history.troubles if t.kind == "process" and t.on == gateway)
     spans = sorted((t.from_us, t.to_us) for t in history.troubles if t.kind == "no-disk" and t.on == gateway)

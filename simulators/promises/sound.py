@@ -6,6 +6,7 @@ from controller.signal import Phase, Signals
 from controller.wire import Mode
 from firmware_bridge.machine import MS, S
 from simulators.promises import flood
+from simulators.promises.authority import forgotten
 from simulators.promises.history import (
     GOLDEN_US,
     LEASE_US,
@@ -75,15 +76,17 @@ def stop_wins(history: History) -> Breaches:
 
     The two seconds are for a healthy bus: nothing wrong with output, unit, line or gateway from shortly before the
     stop until they are over; otherwise L of the class. A stop whose process died within half a second has not been
-    heard (the centre sends it again); what was issued before is forbidden only when the gateway's clock was right.
+    heard (the centre sends it again); what was issued before is forbidden only when the gateway's clock was right. A
+    stop that a process took with it when it died, for the disk had taken nothing since it came, forbids nothing after
+    that, as with AT-MOST-ONCE.
     """
     for siren in history.sirens():
         gateway = history.gateway_of(siren)
-        stops = [(a.at_us, o.issued_us, o.body.stops, a.lived_us) for o in history.stops()
-                 if siren in o.sirens and o.grave for a in history.arrivals_of(o, gateway)]
-        stops += [(a.at_us, a.at_us, None, a.lived_us) for a in history.asks
+        stops = [(a.at_us, o.issued_us, o.body.stops, a.lived_us, _known_until_us(history, o, gateway, a.at_us))
+                 for o in history.stops() if siren in o.sirens and o.grave for a in history.arrivals_of(o, gateway)]
+        stops += [(a.at_us, a.at_us, None, a.lived_us, NEVER_US) for a in history.asks
                   if a.verb == "stop" and a.siren in (siren, "all") and a.gateway == gateway]
-        for at, issued, named, lived_us in stops:
+        for at, issued, named, lived_us, known_us in stops:
             if named is not None or lived_us < 500 * MS:
                 continue
             later = [(on, off) for o in history.sounding_orders() if siren in o.sirens and o.issued_us >= issued - 1
@@ -102,8 +105,13 @@ def stop_wins(history: History) -> Breaches:
                     continue
                 if one.on_wall_us <= quiet < one.end_us and one.on_wall_us <= at:
                     yield f"{siren} still sounded {(quiet - at) / S:.1f} s after its stop at {at}"
-                elif one.on_wall_us > quiet and steady and lived_us > 3 * S:
+                elif known_us > one.on_wall_us > quiet and steady and lived_us > 3 * S:
                     yield f"{siren} began {(one.on_wall_us - at) / S:.3f} s after its stop"
+
+
+def _known_until_us(history: History, stop: Ordered, gateway: str, at_us: int) -> int:
+    """When the process died that alone knew of a stop that came at `at_us`."""
+    return next((died_us for died_us in forgotten(history, stop, gateway) if died_us >= at_us), NEVER_US)
 
 
 def liveness(history: History) -> Breaches:
