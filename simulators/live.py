@@ -95,6 +95,8 @@ class Life:
         """Sirens on which somebody wants a tag to hang."""
         self._clones: dict[int, int] = {}
         """How often a copied card was heard, by its step."""
+        self._minimal: dict[str, int] = {}
+        """Gateways in SAFE-MIN, and by which step."""
         self._diskless: dict[str, int] = {}
         """Gateways whose disk takes nothing, and since when."""
         self._client = 100
@@ -274,17 +276,23 @@ class Life:
         if said.get("orderly"):
             self._net.leave(step.on)
         minimal, lost = said.get("safe-min", False), said.get("lost", False)
+        # A process that ends leaves SAFE-MIN to the next; a machine that boots does not.
+        stays = step.on in self._minimal and not said["power"]
         self._world.restart(step.on, said["away_s"], lose_unsynced=said["power"], kept=said["kept"],
-                            safe_min=CRASHED if minimal else "", forgets=lost)
+                            safe_min=CRASHED if minimal or stays else "", forgets=lost)
+        if said["power"] and step.on in self._minimal:
+            self._open[self._minimal[step.on]]()
         until_us = now_us + round(said["away_s"] * S) + BOOT_US
         self._chronicle.troubles.append(Trouble("process", step.on, now_us, until_us))
         if lost:
             self._chronicle.troubles.append(Trouble("lost", step.on, now_us, NEVER_US))
-        if minimal:
+        if minimal and step.on not in self._minimal:
+            self._minimal[step.on] = n
             self._trouble(n, step, "safe-min", step.on, partial(self._put_back, step.on))
 
     def _put_back(self, id: str) -> None:
-        """A technician ends SAFE-MIN."""
+        """A technician ends SAFE-MIN, if no boot did."""
+        self._minimal.pop(id, None)
         self._client += 1
         if (station := self._world.stations.get(id)) is not None:
             self._world.tell(station, Ask(self._client, 1000, "tech", "leave-safe-min", {}))
