@@ -24,6 +24,8 @@ from simulators.promises.history import (
 START_LATE_US = 3 * S
 """How long after the last instant at which it may begin a sounding may still begin: it was believed in time, and the
 line had to be found free (`switch.py`: START_LATE_US, and one second for the frame)."""
+SAID_US = 3 * S
+"""A line for which the disk does not answer leaves after two seconds, and is told within another."""
 WRITTEN_US = 3 * S
 """So long after a disk takes records again it has those that it did not take."""
 PATIENCE_US = 200 * MS
@@ -147,7 +149,8 @@ def forgotten(history: History, order: Ordered, gateway: str) -> Iterator[int]:
 
 def journal_first(history: History) -> Breaches:
     """JOURNAL-FIRST: the acceptance is on the disk before the first output; or the order is live, the disk had not
-    answered for 200 ms, and NO-JOURNAL is said."""
+    answered for 200 ms, and NO-JOURNAL is said, unless the process died within three seconds: what is said waits two
+    for the disk, too."""
     for order in history.sounding_orders():
         for siren in order.sirens:
             first = _first(history, order, siren)
@@ -187,7 +190,9 @@ def _accepted(record: Record, order: Ordered, siren: str) -> bool:
 
 def _no_journal(history: History, gateway: str, at_us: int) -> bool:
     said = any(t.gateway == gateway and "no-journal" in str(getattr(t.message, "what", "")) for t in history.told)
-    return said and history.wrong("disk", gateway, at_us - 60 * S, at_us)
+    died = any(t.kind == "process" and t.on == gateway and at_us <= t.from_us <= at_us + SAID_US
+               for t in history.troubles)
+    return (said or died) and history.wrong("disk", gateway, at_us - 60 * S, at_us)
 
 
 def fresh(history: History) -> Breaches:
