@@ -53,7 +53,8 @@ def fate(accept: Accept, started: bool, timeline: Timeline | None, wall_us: int 
     if wall_us is None or (bare and accept.mode is not Mode.LIVE):
         return Over(Stage.FAILED) if not accept.scheduled and up_us > OUTAGE_US else Waits()
     if accept.start_wall_us > wall_us:
-        return GoesOn(cut=False)
+        # What had begun is not still to come: the clock went back, and nobody knows how long we were away.
+        return Over(Stage.FAILED) if started else GoesOn(cut=False)
     if not started and wall_us > accept.expires_wall_us:
         return Over(Stage.EXPIRED)
     gone_us = wall_us - accept.start_wall_us

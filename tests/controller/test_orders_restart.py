@@ -15,6 +15,8 @@ RESTARTS = {
     "live, not yet started": (live(), False, 5, "goes on"),
     "live, long outage": (live(), True, 61, Stage.FAILED),
     "live, its time is over": (live(sound="disaster-gansu"), True, 55, "goes on"),
+    "live, begun by a clock that went back": (live(), True, -30, Stage.FAILED),
+    "programme, begun by a clock that went back": (drill(sound="demo-918", start_s=10), True, 5, Stage.FAILED),
     "live, nothing left": (live(max_duration_s=20), True, 30, Stage.FAILED),
     "live, armed": (live(start_s=200), False, 150, "armed"),
     "live, armed, slept over": (live(start_s=200), False, 310, Stage.EXPIRED),
