@@ -335,6 +335,8 @@ def verify(path: Path, heads: Sequence[Head] = ()) -> list[Fault]:
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)) as db:
             db.text_factory = _text
+            # All of one instant: a writer in another process may be removing old rows.
+            db.execute("BEGIN")
             found = [Fault(What.FILE, detail=str(row[0])) for row in db.execute("PRAGMA quick_check(10)")
                      if row[0] != "ok"]
             return found + _check(db, 0, heads, whole=True)
