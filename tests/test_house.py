@@ -1,6 +1,7 @@
 """The rules of the house as tests: who imports whom is in `pyproject.toml` and import-linter's; the rest is here."""
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from simulators import visits
 from tests.conftest import LONGEST_FIRST
 from tools import states
 
@@ -19,6 +21,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 CONTRACTS = {c["id"]: c for c in PROJECT["tool"]["importlinter"]["contracts"]}
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "tools").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
+LIVES = ROOT / "tests" / "seeds" / "arrows"
 MAX_LINES = 450
 """Files are meant to have 100 to 300; what is longer holds a second thing that wants its own name."""
 NAMELESS = {"util", "utils", "helper", "helpers", "manager", "common", "misc", "base", "shared", "lib"}
@@ -223,15 +226,39 @@ def test_every_event_in_every_state_is_an_arrow_or_is_named_as_none() -> None:
         assert all(f"in {state} {', '.join(names)}" in told for state, names in missing.items()), table.file
 
 
-def test_the_swarm_says_of_every_table_which_arrows_it_took() -> None:
+def test_every_arrow_was_drawn_or_made_or_is_left_with_a_reason() -> None:
+    """The table of docs/assurance.md has each arrow of docs/states.md once: drawn (counted), made, or left (named)."""
     page = (ROOT / "docs" / "assurance.md").read_text(encoding="utf-8")
-    rows = re.findall(r"(?m)^\| `([\w/]+\.py)`[^|]*\| (\d+) \| (\d+) \| *(.*?) *\|$", page)
-    told = {file: (int(taken), int(of), why) for file, taken, of, why in rows}
-    assert {table.file for table in tables()} == set(told)
+    rows = re.findall(r"(?m)^\| `([\w/]+\.py)` \| (\d+) \| (.*?) ?\| (\d+) \| (.*?) ?\|$", page)
+    told = {file: (int(drawn), named(made), int(of), named(left)) for file, drawn, made, of, left in rows}
+    assert sorted(table.file for table in tables()) == sorted(file for file, *_ in rows)
+    reasons = left_with_a_reason(page)
+    claimed = [json.loads(path.read_text(encoding="utf-8"))["takes"] for path in LIVES.glob("*.json")]
     for table in tables():
-        taken, of, why = told[table.file]
-        assert of == len(table.cells), f"{table.file}: run the swarm again, it has other arrows now"
-        assert taken == of or why, f"{table.file}: say which arrows no seed took"
+        drawn, made, of, left = told[table.file]
+        arrows = {f"{state.name} {visits.word(event)}" for state, event in table.cells}
+        assert of == len(arrows), f"{table.file}: run the swarm again, it has other arrows now"
+        assert set(made + left) <= arrows, f"{table.file}: an arrow that is none"
+        assert len({*made, *left}) == len(made + left) == of - drawn, f"{table.file}: each arrow stands in one place"
+        taken = {arrow for one in claimed for arrow in one.get(table.file, ())}
+        assert set(made) <= taken <= arrows, f"{table.file}: no life in {shown(LIVES)} says that it takes it"
+        assert sorted(left) == sorted(reasons.get(table.file, ())), f"{table.file}: say why it is left"
+
+
+def named(cell: str) -> list[str]:
+    return cell.split("; ") if cell else []
+
+
+def left_with_a_reason(page: str) -> dict[str, list[str]]:
+    """The arrows that the list below the table names, by file; each with a reason and with a test that is there."""
+    found: dict[str, list[str]] = {}
+    form = re.compile(r"- `([\w/]+\.py)` ([^:`]+): \S.*\(`(tests/[\w/]+\.py)::(\w+)`\)")
+    for item in re.findall(r"(?ms)^- `[\w/]+\.py` .*?(?=^- |^$)", page):
+        said = form.fullmatch(" ".join(item.split()))
+        assert said, f"{item}: say `file` ARROW; ARROW: why (`tests/file.py::test`)"
+        assert f"def {said[4]}(" in (ROOT / said[3]).read_text(encoding="utf-8"), f"{said[3]} has no {said[4]}"
+        found.setdefault(said[1], []).extend(named(said[2]))
+    return found
 
 
 def test_the_drawn_states_are_current() -> None:

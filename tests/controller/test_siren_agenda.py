@@ -2,10 +2,12 @@
 
 import pytest
 
-from controller.conduct import State
+from controller import siren
+from controller.conduct import TRANSITIONS, Move, State
 from controller.event import Rank
 from controller.wire import Mode, Stage
 from firmware_bridge.machine import MS, S
+from simulators.visits import Counting
 from tests.controller.bench_siren import T0, Field, phases
 
 
@@ -110,3 +112,17 @@ def test_a_programme_that_outranks_ends_the_drill_just_before_its_first_edge() -
     f.live("demo-air-raid", id="o-2", start_us=T0 + 60 * S)
     f.run(T0 + 100 * S)
     assert f.ons() == [(T0, T0 + 59_500 * MS), *phases("demo-air-raid", T0 + 60 * S)]
+
+
+def test_what_is_starting_loses_the_siren_before_another_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So no start finds the siren STARTING: in between it is to be silent."""
+    taken = Counting(TRANSITIONS, "conduct")
+    monkeypatch.setattr(siren, "TRANSITIONS", taken)
+    f = Field(dead=True).run(T0)
+    f.live(id="o-1")
+    f.run(T0 + S)
+    assert f.state() is State.STARTING, "nobody acknowledged its edge"
+    f.live(id="o-2")
+    assert (f.state(), f.shown[-1].activation) == (State.STARTING, "o-2/s-1")
+    assert {(State.STARTING, Move.END), (State.STOPPING, Move.START)} <= taken.seen
+    assert (State.STARTING, Move.START) not in taken.seen
