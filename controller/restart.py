@@ -13,7 +13,7 @@ from controller.wire import Mode, Stage
 from firmware_bridge.machine import S
 
 OUTAGE_US = 60 * S
-"""A live warning is taken up after an outage of no more than this."""
+"""A live warning is taken up after an outage of no more than this, and waits no longer for a clock that went back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,19 @@ def fate(accept: Accept, started: bool, timeline: Timeline | None, wall_us: int 
         return Over(Stage.FAILED, "cut by crashes: SAFE-MIN")
     if wall_us is None or (bare and accept.mode is not Mode.LIVE):
         return Over(Stage.FAILED) if not accept.scheduled and up_us > OUTAGE_US else Waits()
-    if accept.start_wall_us > wall_us:
-        # What had begun is not still to come: the clock went back, and nobody knows how long we were away.
-        return Over(Stage.FAILED) if started else GoesOn(cut=False)
+    away = alive_wall_us is None or abs(wall_us - alive_wall_us) > OUTAGE_US
+    ahead_us = accept.start_wall_us - wall_us
+    if ahead_us > 0:
+        # What had begun is not still to come: the clock went back, and nobody knows how long we were away. What was to
+        # begin at once is still to come only where that is a matter of seconds: nobody expects it in a day, or a year.
+        late = not accept.scheduled and (away or ahead_us > OUTAGE_US)
+        return Over(Stage.FAILED) if started or late else GoesOn(cut=False)
     if not started and wall_us > accept.expires_wall_us:
         return Over(Stage.EXPIRED)
     gone_us = wall_us - accept.start_wall_us
     if gone_us >= accept.limit_us:
         return Over(Stage.FAILED)
     if accept.mode is Mode.LIVE:
-        away = alive_wall_us is None or abs(wall_us - alive_wall_us) > OUTAGE_US
         left = not away and bool(timeline.without_phases_before(gone_us).phases)
     else:
         left = bool(timeline.without_segments_before(gone_us).segments)

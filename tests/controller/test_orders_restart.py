@@ -16,6 +16,9 @@ RESTARTS = {
     "live, long outage": (live(), True, 61, Stage.FAILED),
     "live, its time is over": (live(sound="disaster-gansu"), True, 55, "goes on"),
     "live, begun by a clock that went back": (live(), True, -30, Stage.FAILED),
+    "live, not yet started, a clock that went back by seconds": (live(), False, -59, "armed"),
+    "live, not yet started, a clock that went back by minutes": (live(), False, -61, Stage.FAILED),
+    "live, armed, a clock that went back by minutes": (live(start_s=200), False, -61, "armed"),
     "programme, begun by a clock that went back": (drill(sound="demo-918", start_s=10), True, 5, Stage.FAILED),
     "live, nothing left": (live(max_duration_s=20), True, 30, Stage.FAILED),
     "live, armed": (live(start_s=200), False, 150, "armed"),
@@ -60,6 +63,16 @@ def test_what_a_restart_cut(case: str) -> None:
     third = Desk(sirens=("s-1",), records=after.records, wall_s=wall_s, boot="three")
     assert third.first == []
     assert third.arrives(data) == [SayAgain(name(1))]
+
+
+def test_a_warning_for_now_does_not_wait_for_the_day_that_a_wrong_clock_showed() -> None:
+    """What was told since by the right clock makes the outage look short."""
+    before = cut(live(), False)
+    before.tick(-2 * 86_400, after_s=1)
+    before.arrives(drill(3))
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=-2 * 86_400 + 5, boot="two")
+    assert of(Activate, after.first) == []
+    assert ("s-1", Stage.FAILED, "cut by restart") in said(after.first)
 
 
 def test_a_resumed_start_is_not_expired() -> None:
