@@ -106,7 +106,8 @@ class Voice:
                     self._go(Kind.QUIET)
             out += self._came(event.done, event.why)
         if self._due_us is not None and self._due_us <= now_us:
-            out += self._stop(now_us) if self.state is State.STOPPING else self._next(now_us)
+            # What is wanted by now is said, whether or not it has become quiet before.
+            out += self._next(now_us) if self._tracks else self._stop(now_us)
         return out
 
     def _next(self, now_us: int) -> list[Effect]:

@@ -77,7 +77,6 @@ def test_it_is_told_to_be_quiet_until_it_is():
     assert (run.voice.state, run.voice.deadline) == (State.SILENT, None)
 
 
-@pytest.mark.xfail(strict=True, reason="it stays silent: what is wanted meanwhile only repeats the stop")
 def test_what_is_wanted_while_it_is_told_to_be_quiet_is_said():
     run = Run().say(1).wait(3)
     run.works = False
