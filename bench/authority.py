@@ -8,7 +8,7 @@ is no attack, whoever made it, and is left out; everything else must be refused.
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import combinations
 from typing import Any
@@ -30,6 +30,44 @@ MAY: Mapping[tuple[str, str], tuple[set[str], int, int, float]] = {
 HEIGHT = {"silent": 0, "drill": 1, "live": 2}
 AHEAD_S, EARLY_S = 60 * DAY, 2.0
 AREA = re.compile(r"[0-9]{1,3}(/[0-9]{1,3}){0,4}")
+CODE, HEX = r"[a-z0-9][a-z0-9-]{0,31}", r"[0-9a-f]{32}"
+INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(\d{3}|\d{6})Z"
+
+
+def _text(form: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(form, value, re.ASCII | re.DOTALL) is not None
+
+
+def _number(least: int, most: float) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _sound(value: Any) -> bool:
+    forms = {"name": _text(r"[a-z][a-z0-9-]{0,39}"), "digest": _text(HEX), "start_at": _text(INSTANT)}
+    return isinstance(value, dict) and {"name", "digest"} <= set(value) <= set(forms) and all(
+        forms[name](one) for name, one in value.items() if name != "start_at" or one is not None)
+
+
+def _sirens(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 256 and all(map(_text(CODE), value))
+
+
+def _prepared(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_text(CODE), value)) and all(
+        map(_text(r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]"), value.values()))
+
+
+MEMBERS: Mapping[str, Callable[[Any], bool]] = {
+    "v": lambda value: value == 1, "id": _text(HEX), "deployment": _text(r"[a-z0-9-]{1,40}"),
+    "issuer": _text(".{1,64}"), "issued_at": _text(INSTANT), "not_before": _text(INSTANT), "expires_at": _text(INSTANT),
+    "area": _text(AREA.pattern), "layer": _text("surface|underground"), "sirens": _sirens, "prepared": _prepared,
+    "action": _text("sound|stop|quiet-test"), "mode": _text("live|drill|silent"), "sound": _sound,
+    "max_duration_s": _number(1, 45 * 60), "sequence": _number(0, 2**53 - 1), "trust_version": _number(0, float("inf")),
+    "stops": _text(HEX), "nonce": _text(HEX), "reason": _text(".{0,200}"),
+}
+"""The members of an order and their forms."""
+LEFT_OUT = frozenset({"layer", "sirens", "prepared", "sound", "max_duration_s", "stops", "nonce", "reason"})
+"""Those that an order may do without."""
 
 
 def authorised(data: bytes, signers: Mapping[str, dict[str, Any]], deployment: str, wall_us: int) -> bool:
@@ -95,9 +133,12 @@ def _at(text: str) -> float:
 
 
 def _whole(body: dict[str, Any]) -> bool:
-    """Whether it says what is to sound, and that alone; what a stop stops is a stop's to say."""
+    """Whether it says what is to sound, and that alone; what a stop stops is a stop's to say. Each member is of its
+    form, and there is none that no order has."""
     sounds, stops = body.get("sound") is not None, body.get("stops") is not None
-    return body["v"] == 1 and sounds == (body["action"] == "sound") and (not stops or body["action"] == "stop")
+    return (sounds == (body["action"] == "sound") and (not stops or body["action"] == "stop")
+            and set(MEMBERS) - LEFT_OUT <= set(body) <= set(MEMBERS)
+            and all((value is None and name in LEFT_OUT) or MEMBERS[name](value) for name, value in body.items()))
 
 
 def _in_time(body: dict[str, Any], now_s: float) -> bool:

@@ -8,7 +8,7 @@ from types import FunctionType
 
 import pytest
 
-from bench import authority, measure, office
+from bench import authority, forge, measure, office
 from bench.attack import Attack, verification_ms
 from bench.office import CHEN, DEPLOYMENT, LI, LI_SECOND, MALLORY, NARROW, OLD, SIGNERS, WANG, ZHANG, Key
 from controller import intake, trust
@@ -158,6 +158,19 @@ def test_the_judge_and_the_gateway_agree(who: tuple[Key, ...], changes: dict[str
     # Asked without the judge: was it written down as believed?
     assert any(r.body.get("order") == order.body.id and r.kind in ("accept", "refuse")
                for _, r in attack.station.records) is may
+
+
+def test_the_judge_and_the_gateway_read_the_same_orders() -> None:
+    """Seed 52639: `sirens` was no list, rightly signed. The judge said yes to what no gateway can read."""
+    now = 1_789_696_800 * S
+    body = json.loads(office.unb64(json.loads(office.Desk(Attack(SEED).config.signals).live(now).data)["payload"]))
+    said = {True: 0, False: 0}
+    for changed in (body | {name: value} for name, values in forge.HOSTILE.items() for value in values):
+        data = office.dump(office.enveloped(office.dump(changed), (LI, ZHANG)))
+        may = authorised(data, now)
+        said[may] += 1
+        assert not may or trust.peek(data), changed
+    assert min(said.values()) > 15, said
 
 
 def test_the_judge_calls_nothing_authorised_that_is_spelled_otherwise() -> None:
