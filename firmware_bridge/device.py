@@ -32,7 +32,7 @@ from firmware_bridge.event import (
     Withdraw,
 )
 from firmware_bridge.machine import MS, S, Woken, earliest
-from firmware_bridge.modbus import EXCEPTIONS
+from firmware_bridge.modbus import EXCEPTIONS, ON_BEHALF
 from firmware_bridge.move import resolve, same
 from firmware_bridge.plan import Block, Cut, Exchange, fetches
 from firmware_bridge.point import Point
@@ -66,8 +66,6 @@ SETUP = -1
 
 ILLEGAL = {2, 3}
 """Exceptions that may mean 'not as one block': illegal address, illegal value (count)."""
-GATEWAY_SILENT = {10, 11}
-"""Exceptions that a Modbus TCP gateway makes because the unit behind it said nothing (V1.1b3, clause 7)."""
 
 
 class State(StrEnum):
@@ -414,6 +412,6 @@ class Device:
 
 def _as_of_unit(outcome: Outcome) -> Outcome:
     """An exception that a gateway made on behalf of a silent unit is silence, not an answer."""
-    if isinstance(outcome, Refused) and outcome.modbus and outcome.code in GATEWAY_SILENT:
+    if isinstance(outcome, Refused) and outcome.modbus and outcome.code in ON_BEHALF:
         return Silent(EXCEPTIONS[outcome.code])
     return outcome

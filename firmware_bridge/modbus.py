@@ -53,6 +53,8 @@ EXCEPTIONS = {
     11: "gateway target silent",
 }
 """Exception codes in words (Application Protocol V1.1b3, clause 7)."""
+ON_BEHALF = {10, 11}
+"""Those that a Modbus TCP gateway makes because the unit behind it said nothing."""
 
 _READ_FUNCTION = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
 _READ_TABLE = {function: table for table, function in _READ_FUNCTION.items()}

@@ -120,6 +120,8 @@ class Unit:
     free_us: int = 0
     """Before this the unit wants silence (its profile's gap)."""
     silent: int = 0
+    spoken_for: bool = False
+    """A gateway has told that it is silent, and will again."""
     heard_us: int | None = None
     owed: list[Debt] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
@@ -135,9 +137,10 @@ class Unit:
     def timeout_us(self, asked_us: int) -> int:
         """How long to wait when nothing does: what its profile says, or longer if it was seen to be slower.
 
-        One that was silent thrice gets its usual turnaround and no more: others wait.
+        One that was silent thrice gets its usual turnaround and no more: others wait. Where a gateway speaks for it
+        they would wait for the gateway, which is not ready before it has spoken.
         """
-        if self.standing is DEMOTED:
+        if self.standing is DEMOTED and not self.spoken_for:
             return self.patience_us(asked_us)
         return max(asked_us, min(QUARANTINE_MAX_US, self.turnaround_us + self.turnaround_us // 4 + MARGIN_US))
 
@@ -149,6 +152,12 @@ class Unit:
     def answered(self, now_us: int, request: Request, turnaround_us: int, pdu: bytes, refused: bool,
                  again_us: int) -> None:
         """The unit answered in time; on this wire a second copy may come until `again_us`."""
+        if refused and not isinstance(request, Ask) and pdu[1] in modbus.ON_BEHALF:
+            # The link is well. The unit is as silent as it would be on a line, and costs the others as much.
+            self.spoken_for = True
+            self.unanswered(now_us, request, now_us, counts=True, indebted=False)
+            self.heard_us = now_us
+            return
         self._heard(now_us, turnaround_us)
         if now_us < again_us:
             self.said.append(Said(request, pdu, refused, again_us))
