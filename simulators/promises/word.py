@@ -6,7 +6,7 @@ from controller.config import Drive
 from controller.trust import Reason
 from controller.wire import Birth, Receipt, Stage, State
 from firmware_bridge.machine import S
-from simulators.promises.history import GOLDEN_US, Breaches, History, Ordered, overlap
+from simulators.promises.history import GOLDEN_US, STOP_US, Breaches, History, Ordered, overlap
 
 PASSING = frozenset({Reason.NO_TIME, Reason.NOT_YET, Reason.BUSY})
 """Refusals that another attempt may undo: not yet the last word."""
@@ -25,8 +25,9 @@ def honest(history: History) -> Breaches:
     (`frozen`) proves what it shows: that is a lie of the hardware, and a siren whose feedback had it is not judged. A
     head that burnt out (`stuck-off`) goes on telling that it is active: where that word is the siren's only feedback,
     the phases within the fault count as sounded, the others do not; a current, an auxiliary contact or any other unit
-    would have seen it, so then nothing is excused. A drive that is
-    dead or unplugged for longer than 30 s is not shown as idle without a word by then.
+    would have seen it, so then nothing is excused. Where what drives a siren was in trouble when an order for now came,
+    and its first edge came later than two seconds after that, the phases count from the arrival, not from the edge. A
+    drive that is dead or unplugged for longer than 30 s is not shown as idle without a word by then.
     """
     for order in history.sounding_orders():
         for siren in order.sirens:
@@ -35,7 +36,7 @@ def honest(history: History) -> Breaches:
             if any(t.kind == "frozen" and t.on in witnesses for t in history.troubles):
                 continue
             sounds = history.sounds_of(siren)
-            phases = history.phases_of(order, siren)
+            phases = _phases(history, order, siren)
             burnt = [t for t in history.troubles if t.kind == "stuck-off" and _word_of_the_drive(history, siren)
                      and t.on in (section.drive, Drive.of(section.drive).device)]
             real = sum(any(overlap(s, on, off) or on - GOLDEN_US <= s.on_wall_us < on for s in sounds)
@@ -61,11 +62,22 @@ def _word_of_the_drive(history: History, siren: str) -> bool:
     return bool(section.feedback) and own.issuperset(f.point for f in section.feedback)
 
 
+def _phases(history: History, order: Ordered, siren: str) -> list[tuple[int, int]]:
+    """When its phases were. What could not be driven when the order came joins in the phase that the others are in."""
+    phases = history.phases_of(order, siren)
+    arrived = history.arrivals_of(order, history.gateway_of(siren))
+    if not phases or not arrived or order.start_wall_us is not None:
+        return phases
+    came_us, edge_us = arrived[0].at_us, phases[0][0]
+    late_us = edge_us - came_us if history.hurting(siren, came_us, edge_us) else 0
+    return [(on - late_us, off - late_us) for on, off in phases] if late_us > STOP_US else phases
+
+
 def _placed(history: History, order: Ordered, siren: str) -> bool:
     """Whether it is known when this order's phases were: nothing else sounded, and the clock was right. An order
     without an instant is placed by the edge that it made, and on a siren that was welded, or sounded by hand, when it
     arrived, its first phase made none."""
-    gateway, phases = history.gateway_of(siren), history.phases_of(order, siren)
+    gateway, phases = history.gateway_of(siren), _phases(history, order, siren)
     if order.start_wall_us is None and any(
             history.held(siren, a.at_us, a.at_us) for a in history.arrivals_of(order, gateway)[:1]):
         return False

@@ -57,3 +57,11 @@ def test_an_order_that_came_to_a_welded_siren_cannot_be_placed() -> None:
     history = lived("welded-when-the-order-came")
     assert list(word.honest(history)) == []
     assert len(list(word.honest(replace(history, troubles=())))) == 1
+
+
+def test_a_head_that_joins_late_is_placed_by_the_arrival_where_its_line_was_in_trouble() -> None:
+    history = lived("joined-in-the-third-phase")
+    assert list(word.honest(history)) == []
+    assert len(list(word.honest(replace(history, troubles=())))) >= 1
+    silent = [one for one in history.soundings if one.on_wall_us != max(s.on_wall_us for s in history.soundings)]
+    assert len(list(word.honest(replace(history, soundings=silent)))) >= 1
