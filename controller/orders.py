@@ -42,7 +42,7 @@ from controller.event import (
 from controller.intake import Intake, Refusal
 from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
 from controller.pulse import Pulse
-from controller.regime import Regime
+from controller.regime import LOST, Regime
 from controller.restart import GoesOn, Over, fate
 from controller.signal import Signals
 from controller.signers import TrustList
@@ -97,7 +97,8 @@ class Orders:
 
         `forgot`: there was a journal and it is lost. What was issued before now may have been carried out already.
         """
-        records, self._regime.forgot = list(records), forgot
+        records = list(records)
+        self._regime.restore(records, forgot)
         self._ledger.restore(records)
         self._intake.restore(records)
 
@@ -402,6 +403,8 @@ class Orders:
                         self._end(entry, part.siren, Stage.FAILED, "the siren did not say that it is off")
             else:
                 self._go_without_disk(entry)
+        for body in self._regime.unkept():
+            self._keep(LOST, body)
         if self._pulse.beats(self._now_us):
             self._keep(PULSE, {} if self._wall.believed_us is None else {"at": self._wall.text})
             self._watch()

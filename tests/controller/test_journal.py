@@ -67,6 +67,13 @@ def test_what_was_written_comes_back_in_order(disk: Disk) -> None:
     again.journal.close()
 
 
+def test_a_journal_in_which_nothing_was_written_is_still_a_lost_one(disk: Disk) -> None:
+    again = disk.again()
+    assert again.opened == Opened(lost=True)
+    assert again.write(record(1)) == [None]
+    assert again.again().opened == Opened()
+
+
 def test_answers_come_in_order_and_from_many_threads_none_is_lost(disk: Disk) -> None:
     answered: list[int] = []
 

@@ -115,3 +115,33 @@ def test_a_lost_journal_is_told_and_what_was_issued_before_is_refused() -> None:
     assert len(of(Activate, desk.written(desk.arrives(drill(3, **armed(start_s=250)))))) == 2
     assert of(Stop, desk.arrives(stop(issued_s=-1)))
     assert of(Notice, desk.tick(1)) == []
+
+
+def test_who_comes_after_the_one_that_lost_the_journal_knows_it_too() -> None:
+    lost = Desk(clock=False)
+    lost.orders.restore([], forgot=True)
+    lost.tick(0)
+    after = Desk(records=lost.records, boot="two", wall_s=2)
+    assert of(Notice, after.first) == [], "it was told"
+    assert refused(after.arrives(live(1, issued_s=-1))) == "no-journal"
+    assert len(of(Activate, after.written(after.arrives(live(2))))) == 2
+    third = Desk(records=after.records, boot="three", wall_s=3)
+    assert refused(third.arrives(drill(3, issued_s=-1))) == "no-journal"
+
+
+def test_who_lost_the_journal_and_never_knew_the_time_tells_the_next() -> None:
+    lost = Desk(clock=False)
+    lost.orders.restore([], forgot=True)
+    lost.tick(0, level=Trust.UNTRUSTED)
+    after = Desk(records=lost.records, boot="two", wall_s=1)
+    assert [n.what for n in of(Notice, after.first)] == ["journal-lost"]
+    assert refused(after.arrives(live(1))) == "no-journal"
+
+
+def test_a_journal_that_was_lost_by_a_clock_of_years_to_come_refuses_no_warning_for_years() -> None:
+    lost = Desk(clock=False)
+    lost.orders.restore([], forgot=True)
+    lost.tick(10 * 365 * 86_400)
+    after = Desk(records=lost.records, boot="two", wall_s=1)
+    assert refused(after.arrives(live(1))) == "no-journal"
+    assert len(of(Activate, after.written(after.arrives(live(2, issued_s=1))))) == 2
