@@ -24,7 +24,7 @@ from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import S
 
 KNOWN_LIMIT = 4096
-"""Orders remembered: at ten drills a day more than a year, and 10 MB."""
+"""Orders remembered: at ten drills a day more than a year, and 16 MB where each is for two sirens."""
 LIVE_RESERVE = 256
 """Beyond that, room for live orders and stops only: drills cannot fill a warning's place."""
 FORGET_AT_ONCE = 256
