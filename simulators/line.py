@@ -79,6 +79,7 @@ class _Burst:
     start_us: int
     end_us: int
     data: bytes
+    foreign: bool = False
     hits: list[tuple[int, int]] = field(default_factory=list)
     """Stretches in which somebody else talked."""
 
@@ -132,7 +133,6 @@ class Line:
         # What the units hear of the frame that is being sent.
         self._frame: list[_Burst] = []
         self._frame_lost = False
-        self._frame_foreign = False
         self._talked_us: int | None = None
         self.deadline = self._due()
 
@@ -178,11 +178,12 @@ class Line:
         if room <= 0 or not event.data:
             return
         if not self._frame:
-            self._frame_lost, self._frame_foreign = False, event.foreign
+            self._frame_lost = False
             if self._talked_us is not None and start - self._talked_us < self.t35_us:
                 self.too_soon += 1
                 self._frame_lost = self._strict
         burst = self._talk(start, event.data[:room])
+        burst.foreign = event.foreign
         self._frame.append(burst)
         if self.echo or event.foreign:
             self._pieces.append((burst.end_us, burst, 0, len(burst.data)))
@@ -238,18 +239,19 @@ class Line:
             self.unread += 1
         for place, unit, pdu in found:
             self.requests += 1
-            seen = Seen(unit, pdu, self._instant_of(bursts, place), self._frame_foreign)
+            # Two masters may talk without t3.5 between them: whose request it is says the octet that it begins with.
+            seen = Seen(unit, pdu, *self._begun(bursts, place))
             out.append(seen)
             for answer in self._ask(now_us, seen):
                 self._answer(end_us, answer)
 
-    def _instant_of(self, bursts: list[_Burst], place: int) -> int:
-        """When the octet at this place of several bursts began."""
+    def _begun(self, bursts: list[_Burst], place: int) -> tuple[int, bool]:
+        """When the octet at this place of several bursts began, and whether another master sent it."""
         for burst in bursts:
             if place < len(burst.data):
                 break
             place -= len(burst.data)
-        return burst.start_us + self.time_of(place)
+        return burst.start_us + self.time_of(place), burst.foreign
 
     def _answer(self, request_end_us: int, answer: Answer) -> None:
         frame = self._dialect.frame(answer.unit, answer.pdu)

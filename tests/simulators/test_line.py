@@ -150,6 +150,14 @@ def test_another_master_is_heard_and_answered() -> None:
     ]
 
 
+@pytest.mark.parametrize("foreign", [True, False])
+def test_whose_request_it_is_says_its_first_octet(foreign: bool) -> None:
+    """Two masters without a silence between them: to the units one frame, in which each request has its talker."""
+    line = Line(9600, answering(), Random(1))
+    out = play(line, [(START, Put(REQUEST, foreign=foreign)), (START + 5 * MS, Put(REQUEST, foreign=not foreign))])
+    assert [e.foreign for _, e in out if isinstance(e, Seen)] == [foreign, not foreign]
+
+
 def test_an_adapter_that_hears_itself() -> None:
     assert heard(play(Line(9600, answering(), Random(1), echo=True), [(START, Put(REQUEST))])) == REQUEST + REPLY
 
