@@ -273,7 +273,11 @@ class Session:
         out.append(Append(token, record))
 
     def _durable(self, token: int, out: list[SessionEffect]) -> None:
-        self._writing.pop(token, None)
+        if token in self._writing:
+            while (first := next(iter(self._writing))) != token:
+                # One writer answers in order: of what lies before and has no answer nothing was kept. Once more.
+                self._append(first, self._writing.pop(first)[0], out)
+            del self._writing[token]
         self._outbox.written(token)
         self._rewriting.discard(token)
         if (self._lost.pop(token, None) is not None or self._lost) and not self._rewriting:

@@ -208,6 +208,22 @@ def test_a_refused_line_is_written_with_the_next_that_the_disk_takes() -> None:
     assert sorted(written) == list(range(1, REWRITE_MANY + 7)), "each, and once"
 
 
+def test_a_line_that_the_disk_passed_over_is_given_to_it_again_at_once() -> None:
+    """Seed 55444: a disk that had answered nothing took later lines; killed within two seconds, the hub missed it."""
+    gw = Gateway()
+    gw.do(BrokerUp())
+    gw.answering = False
+    for stage in (Stage.RECEIVED, Stage.ACCEPTED, Stage.STARTED, Stage.SENSED):
+        gw.do(receipt(stage))
+    again = [e for e in gw.do(Durable(3)) if isinstance(e, Append)]
+    assert [(e.token, e.record.body["seq"]) for e in again] == [(1, 1), (2, 2)]
+    assert gw.do(Durable(4)) == [], "each once"
+    gw.do(Durable(1))
+    assert [m.seq for m in gw.lines()] == [1]
+    gw.do(Durable(2))
+    assert [m.seq for m in gw.lines()] == [2, 3, 4]
+
+
 def test_a_disk_that_hangs_does_not_silence_a_receipt() -> None:
     gw = Gateway()
     gw.do(BrokerUp())
