@@ -13,7 +13,7 @@ from functools import cached_property
 from controller.config import Config, Drive, SirenSection
 from controller.event import Record
 from controller.signal import Phase, Signals, Timeline
-from controller.wire import Action, Birth, Event, Mode, OrderBody, Receipt, State, to_wall_us
+from controller.wire import Action, Birth, Event, Mode, OrderBody, Receipt, Stage, State, to_wall_us
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import OutputClass
 from simulators.promises.gauges import Watched
@@ -247,8 +247,8 @@ class History:
     # When an order sounds.
 
     def start_of(self, order: Ordered, siren: str) -> int | None:
-        """The instant from which the pattern counts: as ordered, or when it was first heard of (by its contact, or by
-        the receipt where there is nothing else)."""
+        """The instant from which the pattern counts: as ordered, or when it was first heard of: by its contact; by the
+        receipt where there is nothing else; where no receipt tells of an edge, by the sound behind the acceptance."""
         if order.start_wall_us is not None:
             return order.start_wall_us
         if self.wired:
@@ -256,7 +256,11 @@ class History:
             return next((c.on_wall_us for c in self.contacts_of(siren) if arrived
                          and c.on_wall_us >= arrived[0].at_us), None)
         first = next((r.first_edge for r in self.of(order, siren) if r.first_edge is not None), None)
-        return None if first is None else to_wall_us(first)
+        if first is not None:
+            return to_wall_us(first)
+        accepted = next((to_wall_us(r.at) for r in self.of(order, siren) if r.stage is Stage.ACCEPTED), NEVER_US)
+        return next((s.on_wall_us for s in self.sounds_of(siren)
+                     if accepted <= s.on_wall_us <= accepted + self.length_us(order)), None)
 
     def phases_of(self, order: Ordered, siren: str) -> list[tuple[int, int]]:
         """(on, off) in wall time of each on-phase this order asked of this siren."""

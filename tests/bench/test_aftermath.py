@@ -6,9 +6,10 @@ import pytest
 
 from bench import aftermath
 from controller import config, wire
-from controller.wire import Action, Mode, OrderBody, Receipt, Sound, Stage
+from controller.wire import Action, Evidence, Mode, OrderBody, Receipt, Sound, Stage
 from firmware_bridge.machine import MS, S
 from simulators.promises import History, Ordered, Sounding
+from simulators.promises.word import honest
 
 CONFIG = config.load(Path(__file__).parents[2] / "configs" / "demo" / "gateway.toml")
 T0 = 1_789_696_800_000_000
@@ -104,3 +105,13 @@ def test_what_no_order_asked_for_is_found() -> None:
     assert [*aftermath.in_time(history([order(1)], WHOLE))] == []
     (found,) = aftermath.in_time(history([order(1)], sounds((-2 * S, -S))))
     assert "when no order asked for it" in found
+
+
+def test_a_phase_of_which_no_receipt_tells_the_edge_is_placed_by_its_sound() -> None:
+    drill = order(1, scheduled=False)
+    accepted = receipt(drill, 1, Stage.ACCEPTED, T0)
+    seen = Evidence(phases=len(PHASES), commanded=0, sensed=1, heard=0, independent=True)
+    stopped = receipt(drill, 2, Stage.STOPPED, T0 + 2 * S).model_copy(update={"evidence": seen})
+    assert [*honest(history([drill], WHOLE[:1], [accepted, stopped]))] == []
+    (found,) = honest(history([drill], [], [accepted, stopped]))
+    assert "says 1 phases were sensed, 0 sounded" in found
