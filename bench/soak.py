@@ -1,8 +1,8 @@
 """A city under load for half an hour, with restarts, kills, a broker that dies and lines that are pulled (`make soak`).
 
 Real processes: mosquitto, hub, hardware, three sirends. One of them is never restarted: its memory and open files
-over time are what is looked for. What it remembers on purpose, orders and lines for a hub that asks again, would take
-an hour to fill at this rate, so it remembers less of them than in the field: what grows behind the warm-up is a leak.
+over time are what is looked for. Of what it remembers on purpose, lines for a hub that asks again are few here, so
+that they are full after the warm-up; what it keeps of each order is taken off. What grows beyond that is a leak.
 Signed drills and stops go to all of them all the while; at the end every order must have its last word, nothing may
 have sounded unasked, and nobody may have crashed.
 
@@ -37,12 +37,14 @@ from simulators.city import City
 
 STEADY, OTHERS = "gateway.toml", ("gateway-2.toml", "gateway-3.toml")
 """The first is never restarted."""
-FORGETFUL = """
-from controller import ledger, outbox
-ledger.KNOWN_LIMIT, outbox.LINES_LIMIT = 100, 300
+FEW_LINES = """
+from controller import outbox
+outbox.LINES_LIMIT = 300
 from controller import daemon
 daemon.main()
 """
+ORDER_MIB = 5 / 1024
+"""What the ledger keeps of an order for three sirens (`tests/simulators/test_growth.py`); it remembers 4,096."""
 AREAS = ("41/01", "41/01/05", "41/01/03", "41/01/02")
 ORDER_S, SAMPLE_S, FAULT_S = 4.0, 5.0, 12.0
 HURT_S = 2.0
@@ -59,13 +61,13 @@ FDS = 3
 
 
 class Remembering(City):
-    """A city whose steady gateway is full of memories after some minutes."""
+    """A city whose steady gateway has all the lines that it may keep after some minutes."""
 
     def start_gateway(self, name: str) -> subprocess.Popen[str]:
         if name != STEADY:
             return super().start_gateway(name)
         settings = [part for one in self.gateway_settings(name) for part in ("--set", one)]
-        return self.start(name, [sys.executable, "-c", FORGETFUL, "run", str(self.demo / name), *settings], notify=True)
+        return self.start(name, [sys.executable, "-c", FEW_LINES, "run", str(self.demo / name), *settings], notify=True)
 
 
 class Soak:
@@ -230,9 +232,10 @@ def main() -> None:
     for name, one in figures["course"].items():
         print(f"{name}: RSS MiB {one['rss_mib']}, {one['slope_mib_per_h']} MiB/h; files {one['fds']}", file=sys.stderr)
     steady = figures["course"][STEADY]
+    leak_mib_h = (steady["slope_mib_per_h"] or 0) - figures["orders"] * ORDER_MIB * 60 / options.minutes
     measure.report(figures, {
-        f"slope of the gateway's memory <= {SLOPE_MIB_H:g} MiB/h, or {RESOLVED_MIB:g} MiB in all":
-            (steady["slope_mib_per_h"] or 0) <= SLOPE_MIB_H or steady["grown_mib"] <= RESOLVED_MIB,
+        f"the gateway's memory grows by <= {SLOPE_MIB_H:g} MiB/h beside its orders, or by {RESOLVED_MIB:g} MiB in all":
+            leak_mib_h <= SLOPE_MIB_H or steady["grown_mib"] <= RESOLVED_MIB,
         f"open files grow by no more than {FDS}": all(one["fds_grown"] <= FDS for one in figures["course"].values()),
         "every order answered": bool(figures["settled"]), "nothing broken": not figures["broken"],
         "no crash": not figures["crashed"]})
