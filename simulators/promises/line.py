@@ -37,7 +37,8 @@ def write_shape(history: History) -> Breaches:
 
 def single_master(history: History) -> Breaches:
     """SINGLE-MASTER: a line is spoken to only while the process that owns it lives; and who else speaks there is told
-    of as an alarm within 30 s, if the gateway lives on and its adapter is in."""
+    of as an alarm within 30 s, if the gateway lives on and its adapter is in; where the way to the centre is in trouble
+    then, within 30 s of its end."""
     owners = {bus.id: c.id for c in history.configs for bus in c.spec.bus}
     alarms: dict[str, list[int]] = {}
     for told in history.told:
@@ -54,9 +55,13 @@ def single_master(history: History) -> Breaches:
             yield f"{one.line}: a request of nobody at {one.at_us}"
     for line, instants in heard.items():
         first, owner = instants[0], owners[line]
-        calm = history.alive(owner, first - 8 * S, first + ALARM_US) and not any(
+        due = first + ALARM_US
+        for t in sorted(history.troubles, key=lambda t: t.from_us):
+            if t.kind == "net" and t.meets(first, due):
+                due = max(due, t.to_us + ALARM_US)
+        calm = history.alive(owner, first - 8 * S, due) and not any(
             t.on == line and t.kind != "foreign" for t in history.troubles)
         said = sorted(alarms.get(line, ()))
         n = bisect_left(said, first - S)
-        if calm and len(instants) > 2 and (n == len(said) or said[n] > first + ALARM_US):
+        if calm and len(instants) > 2 and (n == len(said) or said[n] > due):
             yield f"{line}: another master since {first}, and {owner} did not say so"
