@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controller.wire import Event
+from firmware_bridge.machine import S
 from simulators import live
 from simulators.promises import line
 from simulators.scenario import Scenario
@@ -17,5 +18,10 @@ def test_who_cannot_be_told_is_told_afterwards() -> None:
     assert list(line.single_master(history)) == []
     untroubled = [t for t in history.troubles if t.kind != "net"]
     assert len(list(line.single_master(replace(history, troubles=untroubled)))) == 1
+    slow = [replace(t, on="slow") if t.kind == "net" else t for t in history.troubles]
+    assert len(list(line.single_master(replace(history, troubles=slow)))) == 1, "it could have said so"
+    for less_s, breaches in ((25, 0), (35, 1)):
+        shorter = [replace(t, to_us=t.to_us - less_s * S) if t.kind == "net" else t for t in history.troubles]
+        assert len(list(line.single_master(replace(history, troubles=shorter)))) == breaches
     never = [t for t in history.told if not isinstance(t.message, Event) or t.message.what != "foreign-master"]
     assert len(list(line.single_master(replace(history, told=never)))) == 1
