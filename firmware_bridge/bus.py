@@ -44,7 +44,7 @@ from firmware_bridge.framing import Framing, Tcp
 from firmware_bridge.machine import MS, S, earliest
 from firmware_bridge.monitor import Monitor
 from firmware_bridge.queue import Queue
-from firmware_bridge.unit import AGAIN_US, DEMOTED, Unit, silent_since_us
+from firmware_bridge.unit import AGAIN_US, DEMOTED, GOOD, Unit, silent_since_us
 
 LEAD_US = 60 * MS
 """An edge's frame is with the link this long before its instant: more than our loop is ever late."""
@@ -367,16 +367,17 @@ class Bus:
             crowds = edge_us is not None and max(now_us, self._free_us) + self._cost_us(txn) > edge_us
             if ready_us <= now_us and not crowds:
                 # Of equally urgent ones, those that will be answered go first.
-                if not (unit.silent if txn.priority <= Priority.ORDER else demoted):
+                if not (unit.standing is not GOOD if txn.priority <= Priority.ORDER else demoted):
                     return txn
                 absent = absent or txn
             if ready_us > now_us:
                 self._look_again(ready_us)
         return absent
 
-    def _silences(self, txn: Transaction) -> int:
-        """So often in a row its unit did not answer: each time cost the others its whole time-out."""
-        return self._unit(txn).silent
+    def _silences(self, txn: Transaction) -> tuple[int, bool]:
+        """How often in a row its unit did not answer, which cost its whole time-out; or did not and had to give way."""
+        unit = self._unit(txn)
+        return unit.silent, unit.standing is not GOOD
 
     def _begin(self, now_us: int, unit: Unit, txn: Transaction, behind: Transaction | None = None) -> None:
         tid, frame = self._framing.frame(txn.unit, txn.request)

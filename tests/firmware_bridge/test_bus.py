@@ -235,6 +235,30 @@ def test_of_orders_a_unit_that_was_just_silent_has_the_last() -> None:
     assert [f.transaction.unit for _, f in wire.finished if f.transaction.request == ON] == [2, 1]
 
 
+@pytest.mark.parametrize("instant", [True, False])
+def test_who_did_not_answer_what_gave_way_has_the_last_edge_or_order(instant: bool) -> None:
+    """Seed 71364: a poll cut short was no silence, and the dead unit's edge cost the other its half second."""
+    wire = line(u1=Slave(), u2=Slave())
+    for unit in (1, 2):
+        wire.submit(unit, TEN, Priority.POLL)
+    wire.run(wire.now_us + S)
+    wire.slaves[1].dead = True
+    edge_us = wire.now_us + 300 * MS
+    if instant:
+        for unit in (1, 2):
+            wire.submit(unit, ON, Priority.ORDER, at_us=edge_us)
+    wire.run(edge_us - 150 * MS)
+    wire.submit(1, TEN, Priority.POLL)
+    wire.run(edge_us - 90 * MS)
+    if not instant:
+        for unit in (1, 2):
+            wire.submit(unit, ON, Priority.ORDER)
+    wire.run(edge_us + 3 * S)
+    assert wire.bus.counters.preempted == 1
+    edges = sorted((f.sent_us, f.transaction.unit) for _, f in wire.finished if f.transaction.request == ON)
+    assert [unit for _, unit in edges] == [2, 1]
+
+
 def test_a_withdrawn_edge_never_leaves() -> None:
     wire = line(u1=Slave())
     instant_us = wire.now_us + S
