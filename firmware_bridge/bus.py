@@ -214,7 +214,8 @@ class Bus:
         """A whole frame with a right check sum: an answer, a late answer, or somebody else's."""
         wire_us = self._framing.pdu_us(pdu)
         flight = self._flights.get(tid)
-        if flight is not None and flight.transaction.unit == number and now_us > flight.sent_us:
+        # Over TCP an answer may come in the same microsecond; what is too early on a line says its time on the wire.
+        if flight is not None and flight.transaction.unit == number and now_us >= flight.sent_us:
             answer = self._framing.answer(flight.transaction.request, pdu)
             if answer is not None and flight.too_early(now_us, wire_us):
                 self.counters.early += 1

@@ -362,6 +362,17 @@ def test_tcp_has_several_out_and_matches_by_id() -> None:
     assert [f.outcome for _, f in wire.finished] == [Reply((1,)), Reply((2,)), Reply((0,))]
 
 
+def test_an_answer_over_tcp_may_come_in_the_microsecond_of_its_request() -> None:
+    """Seed 7243: it was nobody's, and whoever came next waited out a time-out that nothing was to end."""
+    wire = Wire(Bus("net", Tcp()), {1: Slave(0), 2: Slave(0)}, 0.0)
+    begun_us = wire.now_us
+    wire.submit(1, ON, Priority.ORDER)
+    wire.submit(2, ON, Priority.ORDER)
+    wire.run(begun_us + 5 * S)
+    assert [(at, f.outcome) for at, f in wire.finished] == [(begun_us, Reply((1,)))] * 2
+    assert wire.bus.counters.foreign == 0
+
+
 def test_a_tcp_stream_that_lost_its_place_is_opened_anew() -> None:
     wire = Wire(Bus("net", Tcp()), {1: Slave()}, 0.0, lambda n, f: [(0, b"HTTP/1.1 400 Bad Request")])
     wire.submit(1, TEN, Priority.POLL)
