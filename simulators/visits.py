@@ -13,9 +13,8 @@ from typing import Any
 class Counting(dict[Any, Any]):
     """A transition table; `seen` holds the pairs that were asked of it, and are in it."""
 
-    def __init__(self, table: Mapping[Any, Any], name: str) -> None:
+    def __init__(self, table: Mapping[Any, Any]) -> None:
         super().__init__(table)
-        self.name = name
         self.seen: set[Any] = set()
 
     def __getitem__(self, key: Any) -> Any:
@@ -29,13 +28,9 @@ class Counting(dict[Any, Any]):
         return super().get(key, default)
 
     def arrows(self) -> Iterator[str]:
-        """What was taken, in words that another process understands."""
+        """What was taken, as `file STATE EVENT`: in words that another process understands."""
         for state, event in self.seen:
-            yield f"{self.name} {state.name} {word(event)}"
-
-    def all_arrows(self) -> Iterator[str]:
-        for state, event in self:
-            yield f"{self.name} {state.name} {word(event)}"
+            yield f"{type(state).__module__.replace('.', '/')}.py {state.name} {word(event)}"
 
 
 def word(event: object) -> str:
@@ -45,15 +40,13 @@ def word(event: object) -> str:
 
 
 def count(modules: list[ModuleType]) -> list[Counting]:
-    """Put a counting table in the place of each in these modules."""
-    found = []
-    for module in modules:
-        for name, value in list(vars(module).items()):
-            if isinstance(value, dict) and not isinstance(value, Counting) and value and _is_table(value):
-                table = Counting(value, f"{module.__name__}.{name}")
-                setattr(module, name, table)
-                found.append(table)
-    return found
+    """Put a counting table in the place of each in these modules. One that another module imports stays one."""
+    places = [(module, name, value) for module in modules for name, value in vars(module).items()
+              if isinstance(value, dict) and not isinstance(value, Counting) and value and _is_table(value)]
+    found: dict[int, Counting] = {}
+    for module, name, value in places:
+        setattr(module, name, found.setdefault(id(value), Counting(value)))
+    return list(found.values())
 
 
 def _is_table(value: Mapping[Any, Any]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import states
 
-from simulators import account, swarm, visits
+from simulators import account, visits
 
 MADE = Path(__file__).resolve().parent.parent / "tests" / "seeds" / "arrows"
 
@@ -28,15 +28,12 @@ def made() -> set[str]:
 def rows(taken: set[str]) -> list[str]:
     """A line for each file with a table: how many of its arrows were drawn, which were made, and which are left."""
     by_file: dict[str, tuple[list[str], list[str], list[str]]] = {}
-    tables, machines, claimed = states.tables(), swarm.machines(), made()
-    for table in tables:
-        # A module that imports a table counts what it asks of it under its own name.
-        names = {f"{module.__name__}.{name}" for module in machines for name, value in vars(module).items()
-                 if value is table.cells}
+    claimed = made()
+    for table in states.tables():
         drawn, by_hand, left = by_file.setdefault(table.file, ([], [], []))
         for state, event in table.cells:
             arrow = f"{state.name} {visits.word(event)}"
-            if any(f"{name} {arrow}" in taken for name in names):
+            if f"{table.file} {arrow}" in taken:
                 drawn.append(arrow)
             else:
                 (by_hand if f"{table.file} {arrow}" in claimed else left).append(arrow)

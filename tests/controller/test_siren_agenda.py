@@ -116,7 +116,7 @@ def test_a_programme_that_outranks_ends_the_drill_just_before_its_first_edge() -
 
 def test_what_is_starting_loses_the_siren_before_another_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So no start finds the siren STARTING: in between it is to be silent."""
-    taken = Counting(TRANSITIONS, "conduct")
+    taken = Counting(TRANSITIONS)
     monkeypatch.setattr(siren, "TRANSITIONS", taken)
     f = Field(dead=True).run(T0)
     f.live(id="o-1")
