@@ -66,17 +66,15 @@ class Account:
 
     def sum(self) -> dict[str, Any]:
         counts: Counter[str] = Counter()
-        arrows: set[str] = set()
         for line in self._lines:
             counts.update(line["counts"])
-            arrows.update(line["arrows"])
         seeds = sum(line["seeds"] for line in self._lines)
         broken = sorted({one["promise"] for line in self._lines for one in line["breaches"]})
         activations = counts["activations"]
         return {"core": self.of, "seeds": seeds, "activations": activations, "troubles": counts["troubles"],
                 "hits": counts["hits"],
                 "orders": counts["orders"], "events": counts["events"], "hours": round(counts["seconds"] / 3600, 2),
-                "core_hours": round(counts["cpu_ms"] / 3.6e6, 3), "arrows": len(arrows),
+                "core_hours": round(counts["cpu_ms"] / 3.6e6, 3), "arrows": len(self.arrows()),
                 "breaches": sum(len(line["breaches"]) for line in self._lines), "broken": broken,
                 "bound_per_scenario": round(THREE / seeds, 8) if seeds else None,
                 "bound_per_activation": round(THREE / activations, 8) if activations else None}
@@ -86,8 +84,9 @@ class Account:
 
     def some(self, count: int) -> list[dict[str, Any]]:
         """So many lines, spread evenly over all."""
-        every = max(1, len(self._lines) // max(1, count))
-        return sorted(self._lines, key=lambda line: int(line["first"]))[::every][:count]
+        lines = sorted(self._lines, key=lambda line: int(line["first"]))
+        count = min(count, len(lines))
+        return [lines[n * len(lines) // count] for n in range(count)]
 
 
 def _whole(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

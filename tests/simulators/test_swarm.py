@@ -71,3 +71,11 @@ def test_what_the_account_tells_is_lived_again_and_compared(tmp_path: Path) -> N
     (file,) = tmp_path.glob("*.jsonl")
     file.write_text(file.read_text(encoding="utf-8").replace('"first": 3', '"first": 4'), encoding="utf-8")
     assert swarm.main(["--again", "5", *words]) == 1
+
+
+def test_what_is_lived_again_is_of_the_whole_account() -> None:
+    kept = Account(None, "a core")
+    for n in range(19):
+        kept.add({"first": 5 * n, "seeds": 5})
+    assert [line["first"] // 5 for line in kept.some(10)] == [0, 1, 3, 5, 7, 9, 11, 13, 15, 17]
+    assert (len(kept.some(0)), len(kept.some(19)), len(kept.some(50))) == (0, 19, 19)
