@@ -43,7 +43,7 @@ def honest(history: History) -> Breaches:
                        or any(t.meets(on, off) for t in burnt) for on, off in phases)
             for receipt in history.of(order, siren):
                 evidence = receipt.evidence
-                if evidence is None or (history.wired and not _placed(history, order, siren)):
+                if evidence is None or (history.wired and not _placed(history, order, siren, phases)):
                     continue
                 if evidence.sensed > real:
                     yield f"{siren}: receipt {receipt.seq} says {evidence.sensed} phases were sensed, {real} sounded"
@@ -73,11 +73,11 @@ def _phases(history: History, order: Ordered, siren: str) -> list[tuple[int, int
     return [(on - late_us, off - late_us) for on, off in phases] if late_us > STOP_US else phases
 
 
-def _placed(history: History, order: Ordered, siren: str) -> bool:
-    """Whether it is known when this order's phases were: nothing else sounded, and the clock was right. An order
+def _placed(history: History, order: Ordered, siren: str, phases: list[tuple[int, int]]) -> bool:
+    """Whether it is known when these phases of this order were: nothing else sounded, and the clock was right. An order
     without an instant is placed by the edge that it made, and on a siren that was welded, or sounded by hand, when it
     arrived, its first phase made none."""
-    gateway, phases = history.gateway_of(siren), _phases(history, order, siren)
+    gateway = history.gateway_of(siren)
     if order.start_wall_us is None and any(
             history.held(siren, a.at_us, a.at_us) for a in history.arrivals_of(order, gateway)[:1]):
         return False
