@@ -238,8 +238,8 @@ class Journal:
                 return self._put_aside()
             return Opened(why=f"{self._path} cannot be opened: {error}", lost=True)
         why = "; ".join(found) if found else f"{self._path} was empty: a new journal is begun" if empty else ""
-        # Who was killed before the first row had written nothing of what was lost before.
-        return Opened(why, lost=fresh or empty or self._head.n == 0)
+        # No row: it was not there, or empty; or who began it was killed before he could write of what was lost before.
+        return Opened(why, lost=self._head.n == 0)
 
     def _put_aside(self) -> Opened:
         """Rename a broken file, for whoever wants to know, and begin a new one."""
