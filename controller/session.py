@@ -280,7 +280,8 @@ class Session:
             del self._writing[token]
         self._outbox.written(token)
         self._rewriting.discard(token)
-        if (self._lost.pop(token, None) is not None or self._lost) and not self._rewriting:
+        self._lost.pop(token, None)
+        if not self._rewriting:
             # The disk takes records again: the next ones that it had refused, until none is left.
             self._rewrite(out, REWRITE_MANY)
 
