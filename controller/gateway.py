@@ -58,7 +58,7 @@ from controller.siren import Siren
 from controller.site import Target
 from controller.succession import File, Succession
 from controller.tickets import Tickets
-from controller.wire import Birth, DeviceCard, SirenCard, SpotCard
+from controller.wire import BLANK_INSTANT, Birth, DeviceCard, SirenCard, SpotCard
 from firmware_bridge.bus import Bus
 from firmware_bridge.device import Device
 from firmware_bridge.event import (
@@ -421,7 +421,7 @@ class Gateway:
 def _birth(config: Config, trust: TrustList, session: str, version: str) -> Birth:
     spec, signals = config.spec, config.signals
     return Birth(
-        gateway=config.id, session=session, at="1970-01-01T00:00:00.000Z", version=version, area=config.area,
+        gateway=config.id, session=session, at=BLANK_INSTANT, version=version, area=config.area,
         deployment=spec.gateway.deployment, trust_version=trust.version,
         sirens=tuple(SirenCard(id=s.id, name=s.name, type=s.type, area=config.area_of(s), layer=s.layer,
                                position=s.position, feedback=s.sensed) for s in spec.siren),

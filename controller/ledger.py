@@ -31,8 +31,6 @@ FORGET_AT_ONCE = 256
 """So many of the oldest go together, so that looking for them costs little an order."""
 OVER_US = 24 * 3600 * S
 """What could have ended so long ago has ended, where its last receipt may be no more in what the journal gives back."""
-UNDATED_US = 10 * 365 * 24 * 3600 * S
-"""An instant before this is the time since boot: nobody had told the clock."""
 STOP_KEEP_US = 24 * 3600 * S
 """A stop is remembered this long after it was issued."""
 STOPS_LIMIT = 64
@@ -379,5 +377,5 @@ class Ledger:
     def _alive(self, at: str) -> None:
         """The latest counts. But where a later record is of an earlier day, the clock of the others was wrong."""
         wall_us, known_us = wire.to_wall_us(at), self.alive_wall_us
-        if known_us is None or wall_us > known_us or UNDATED_US < wall_us < known_us - OVER_US:
+        if known_us is None or wall_us > known_us or wire.UNDATED_US < wall_us < known_us - OVER_US:
             self.alive_wall_us = wall_us

@@ -21,8 +21,6 @@ HOUR_US = 3600 * S
 STARTS_LIMIT = 600
 """Contactor starts remembered; a config cannot allow more in an hour."""
 ENDS = frozenset(stage for stage in Stage if stage.terminal)
-NO_DATE_US = 365 * 24 * HOUR_US
-"""An instant before this, in 1970, was told without a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def restored(records: Iterable[Record], signals: Signals) -> Mapping[str, Sequen
 
 def _date(body: Mapping[str, object]) -> int | None:
     at_us = wire.to_wall_us(str(body.get("at")))
-    return at_us if at_us > NO_DATE_US else None
+    return at_us if at_us > wire.UNDATED_US else None
 
 
 def _patterns(signals: Signals) -> Mapping[tuple[str, str], tuple[int, ...]]:

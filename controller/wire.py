@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from controller import strictjson
 from firmware_bridge.errors import Malformed
+from firmware_bridge.machine import S
 
 ROOT = "siren/1"
 """Product and major version. A breaking change of this file is `siren/2`."""
@@ -39,7 +40,9 @@ Instant = Annotated[
     str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.([0-9]{3}|[0-9]{6})Z$")]
 
 BLANK_INSTANT = "1970-01-01T00:00:00.000Z"
-"""Stands in a Receipt or Event that the session is yet to date."""
+"""Stands in what the session is yet to date."""
+UNDATED_US = 10 * 365 * 24 * 3600 * S
+"""An instant before this is the time since boot: nobody had told the clock."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
