@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from bench import authority, office
 from bench.office import Order
@@ -20,19 +21,9 @@ from controller.wire import Action, Birth, Event, OrderBody, Receipt, State
 from firmware_bridge.errors import Malformed
 from firmware_bridge.event import Received
 from firmware_bridge.machine import S
+from simulators.promises.facts import NEVER_US, Arrival, Asked, Clocked, Ordered, Sounding, Told, Trouble, Written
 from simulators.promises.gauges import Watched
-from simulators.promises.history import (
-    NEVER_US,
-    Arrival,
-    Asked,
-    Clocked,
-    History,
-    Ordered,
-    Sounding,
-    Told,
-    Trouble,
-    Written,
-)
+from simulators.promises.history import History
 from simulators.world import BEGIN_US, Station, World
 
 Place = tuple[str, int | None]
@@ -77,7 +68,7 @@ class Chronicle:
             case Arrived(topic, payload, retained):
                 self.note(f"{world.now_us} {station.config.id} {event}")
                 if not retained and topic.rpartition("/")[2] in ("order", "stop"):
-                    self._arrived(world, station.config.id, topic, payload)
+                    self._arrived(world, station.config.id, payload)
             case Ask() | Received() | Confirmed():
                 self.note(f"{world.now_us} {station.config.id} {event}")
 
@@ -88,24 +79,24 @@ class Chronicle:
         if not told or (told[-1].offset_us, told[-1].believed) != (offset_us, believed):
             told.append(Clocked(world.wall_us, offset_us, believed))
 
-    def _arrived(self, world: World, id: str, topic: str, payload: bytes) -> None:
-        order, clock = _id_of(payload), self._told_clock[id]
-        if order is None:
+    def _arrived(self, world: World, id: str, payload: bytes) -> None:
+        body, clock = _body(payload), self._told_clock[id]
+        if "id" not in body:
             return
         # The gateway's clock was told up to a second ago, and its error counts in the order's favour.
         now, late = clock.wall_us, clock.wall_us + S
         instants = [now, late, now - clock.error_us, late + clock.error_us]
         believed = clock.trust is not Trust.UNTRUSTED
         if not believed:
-            # Without the time it takes stops alone, and cannot know whether they are old.
-            instants = [_issued(payload)]
-        good = (believed or topic.endswith("stop")) and any(worth(payload, at) for at in instants)
-        self._arrivals.append(Arrival(id, world.wall_us, order, good, clock.wall_us))
+            # Without the time it takes stops alone, wherever they come in, and cannot know whether they are old.
+            instants = [_issued(body)] if body.get("action") == Action.STOP else []
+        good = any(worth(payload, at) for at in instants)
+        self._arrivals.append(Arrival(id, world.wall_us, str(body["id"]), good, clock.wall_us))
 
     def forged(self, data: bytes, wall_us: int) -> None:
         """What a forger makes may by chance be rightly signed: then it is an order like any other. What is signed so
         and says nothing that can be read is none."""
-        id = _id_of(data)
+        id = _body(data).get("id")
         if id is None or id in self.orders or not worth(data, wall_us):
             return
         payload = office.unb64(json.loads(data)["payload"])
@@ -157,18 +148,18 @@ def worth(data: bytes, wall_us: int) -> bool:
     return authority.authorised(data, office.SIGNERS, office.DEPLOYMENT, wall_us)
 
 
-def _id_of(data: bytes) -> str | None:
+def _body(data: bytes) -> dict[str, Any]:
+    """What is signed, where it can be read at all."""
     try:
-        return str(strictjson.load(office.unb64(json.loads(data)["payload"]), wire.MAX_ORDER_BYTES)["id"])
+        return strictjson.load(office.unb64(json.loads(data)["payload"]), wire.MAX_ORDER_BYTES)
     except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError):
-        return None
+        return {}
 
 
-def _issued(data: bytes) -> int:
+def _issued(body: Mapping[str, Any]) -> int:
     try:
-        body = strictjson.load(office.unb64(json.loads(data)["payload"]), wire.MAX_ORDER_BYTES)
         return wire.to_wall_us(body["issued_at"])
-    except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError):
+    except (KeyError, TypeError, AttributeError, Malformed):
         return 0
 
 

@@ -34,7 +34,8 @@ from simulators.faults import ALL, Fault
 from simulators.field import SetPoint, ToLine
 from simulators.lowland import Lowland
 from simulators.net import Net
-from simulators.promises.history import HELD, NEVER_US, Asked, History, Trouble
+from simulators.promises.facts import NEVER_US, Asked, Trouble
+from simulators.promises.history import HELD, History
 from simulators.scenario import BUSY_S, Scenario, Step
 from simulators.storm import Storm
 from simulators.world import BEGIN_US, Post, Station, Timepiece, World

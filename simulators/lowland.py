@@ -17,8 +17,8 @@ from simulators.chronicle import Chronicle
 from simulators.faults import Fault
 from simulators.hamlet import Place
 from simulators.net import Net
+from simulators.promises.facts import Trouble
 from simulators.promises.gauges import Shown, Watched, centimetres, watched
-from simulators.promises.history import Trouble
 from simulators.scenario import Scenario
 from simulators.world import World
 

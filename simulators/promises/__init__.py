@@ -8,7 +8,8 @@ goes by what was injected, and its docstring says what it excuses.
 from collections.abc import Callable, Mapping
 
 from simulators.promises import authority, flood, line, sound, word
-from simulators.promises.history import Breaches, History, Ordered, Sounding, soundings
+from simulators.promises.facts import Ordered, Sounding
+from simulators.promises.history import Breaches, History, soundings
 
 PROMISES: Mapping[str, Callable[[History], Breaches]] = {
     "NO-UNAUTH": authority.no_unauth,

@@ -9,17 +9,8 @@ from collections.abc import Iterator
 from controller.event import Record
 from controller.wire import Mode, Stage, to_wall_us
 from firmware_bridge.machine import MS, S
-from simulators.promises.history import (
-    GOLDEN_US,
-    LEASE_US,
-    NEVER_US,
-    STOP_US,
-    Breaches,
-    History,
-    Ordered,
-    Sounding,
-    under,
-)
+from simulators.promises.facts import NEVER_US, Ordered, Sounding
+from simulators.promises.history import GOLDEN_US, LEASE_US, STOP_US, Breaches, History, under
 
 START_LATE_US = 3 * S
 """How long after the last instant at which it may begin a sounding may still begin: it was believed in time, and the

@@ -10,8 +10,9 @@ from itertools import pairwise
 from controller.scale import ColourName, colour_of
 from firmware_bridge.machine import S
 from simulators.promises.authority import ordered_spans
+from simulators.promises.facts import Sounding
 from simulators.promises.gauges import Watched
-from simulators.promises.history import GOLDEN_US, LEASE_US, Breaches, History, Sounding
+from simulators.promises.history import GOLDEN_US, LEASE_US, Breaches, History
 
 PLAY = b"\xaa\x07"
 """How a voice module is told to play."""

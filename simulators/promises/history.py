@@ -13,15 +13,28 @@ from functools import cached_property
 from controller.config import Config, Drive, SirenSection
 from controller.event import Record
 from controller.signal import Phase, Signals, Timeline
-from controller.wire import Action, Birth, Event, Mode, OrderBody, Receipt, Stage, State, to_wall_us
+from controller.wire import Action, Mode, Receipt, Stage, to_wall_us
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import OutputClass
+from simulators.promises.facts import (
+    NEVER_US,
+    Arrival,
+    Asked,
+    Clocked,
+    Ordered,
+    Sounding,
+    Told,
+    Trouble,
+    Written,
+)
 from simulators.promises.gauges import Watched
 
 GOLDEN_US = 500 * MS
 """Edges within half a second of the published pattern."""
 STOP_US = 2 * S
 """Silence after a stop, on a healthy bus."""
+LIVE_US = 2 * S
+"""What is ordered for now sounds a healthy site so soon after its arrival, whatever else is wrong."""
 LEASE_US = 5 * S
 """L of class B: no lease is longer."""
 AFTER_US = 12 * S
@@ -31,115 +44,6 @@ OCTETS = frozenset({"babble", "late", "doubled", "noise", "cut", "garbled", "wro
 """Faults of one unit that put octets on its line at the wrong time or in the wrong shape: they hurt its neighbours."""
 HELD = frozenset({"stuck-on", "panel"})
 """Faults by which an output is on whatever it is told."""
-NEVER_US = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
-class Sounding:
-    """One stretch of sound of one siren, as the site logged it. `off_wall_us` None: it never ended."""
-
-    siren: str
-    on_wall_us: int
-    off_wall_us: int | None
-    cause: str
-
-    @property
-    def end_us(self) -> int:
-        return NEVER_US if self.off_wall_us is None else self.off_wall_us
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """One order that was signed, and to which sirens it was addressed."""
-
-    body: OrderBody
-    sirens: tuple[str, ...]
-    grave: bool = True
-    """Of a stop: its signers may stop what is live."""
-
-    @property
-    def id(self) -> str:
-        return self.body.id
-
-    @property
-    def start_wall_us(self) -> int | None:
-        sound = self.body.sound
-        return None if sound is None or sound.start_at is None else to_wall_us(sound.start_at)
-
-    @property
-    def issued_us(self) -> int:
-        return to_wall_us(self.body.issued_at)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Bytes reached a living gateway. `lived_us`: how long the process that got them lived on.
-
-    `authorised` is the word of a second, independent judge, by what this gateway was told of the clock and of trust.
-    """
-
-    gateway: str
-    at_us: int
-    order: str
-    authorised: bool = True
-    clock_us: int = 0
-    lived_us: int = NEVER_US
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Somebody at the cabinet asked a living gateway for something."""
-
-    gateway: str
-    at_us: int
-    user: str
-    verb: str
-    siren: str
-    seconds: float = 0.0
-    lived_us: int = NEVER_US
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something was wrong. `kind` is a fault's word, or `process`, `disk`, `no-disk` (it takes nothing),
-    `clock`, `net`, `key`, `foreign`."""
-
-    kind: str
-    on: str
-    from_us: int
-    to_us: int
-
-    def meets(self, from_us: int, to_us: int) -> bool:
-        return self.from_us <= to_us and self.to_us >= from_us
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The units of a line understood a request, which began at `at_us`."""
-
-    line: str
-    at_us: int
-    unit: int
-    pdu: bytes
-    foreign: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a gateway's process said to the world, whether or not anybody heard it."""
-
-    gateway: str
-    at_us: int
-    message: Birth | Event | State | Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class Clocked:
-    """From here on a gateway was told that its wall clock is so far off, and whether to believe it."""
-
-    at_us: int
-    offset_us: int
-    believed: bool
 
 
 @dataclass(frozen=True)
@@ -353,15 +257,25 @@ class History:
         """What was wrong, or had been until shortly before, with what drives this siren: its output, unit, line and
         gateway, and neighbours on the line who talk out of turn. Other devices that are silent, the broker, the hub
         and the disk are not among it."""
+        drives, lines, near = self._driven(siren)
+        gateway = self.gateway_of(siren)
+        return [t for t in self.troubles if t.meets(from_us - after_us, to_us) and (
+            t.on in drives or t.on in lines or (t.kind == "process" and t.on == gateway)
+            or (t.kind in OCTETS and t.on in near))]
+
+    def beside(self, siren: str, from_us: int, to_us: int) -> bool:
+        """Whether anybody on the line of what drives this siren was in trouble, or had been until shortly before."""
+        _, _, near = self._driven(siren)
+        return any(t.on.partition(".")[0] in near and t.meets(from_us - AFTER_US, to_us) for t in self.troubles)
+
+    def _driven(self, siren: str) -> tuple[set[str], set[str], set[str]]:
+        """What drives it: outputs and devices; their lines; and all devices there."""
         config, section = self._sirens[siren]
         drives = {section.drive, Drive.of(section.drive).device}
         if section.second_off:
             drives |= {section.second_off, Drive.of(section.second_off).device}
         lines = {config.device(Drive.of(d).device).bus for d in drives}
-        near = {d.id for d in config.spec.device if d.bus in lines}
-        return [t for t in self.troubles if t.meets(from_us - after_us, to_us) and (
-            t.on in drives or t.on in lines or (t.kind == "process" and t.on == config.id)
-            or (t.kind in OCTETS and t.on in near))]
+        return drives, lines, {d.id for d in config.spec.device if d.bus in lines}
 
     def held(self, siren: str, from_us: int, to_us: int) -> list[Trouble]:
         """When a welded contact or somebody's hand kept it on."""

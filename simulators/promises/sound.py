@@ -7,24 +7,16 @@ from controller.wire import Mode
 from firmware_bridge.machine import MS, S
 from simulators.promises import flood
 from simulators.promises.authority import forgotten
-from simulators.promises.history import (
-    GOLDEN_US,
-    LEASE_US,
-    NEVER_US,
-    STOP_US,
-    Breaches,
-    History,
-    Ordered,
-    joined,
-    overlap,
-)
+from simulators.promises.facts import NEVER_US, Ordered
+from simulators.promises.history import GOLDEN_US, LEASE_US, LIVE_US, STOP_US, Breaches, History, joined, overlap
 
-LIVE_US = 2 * S
-"""An authorised live order sounds a healthy site so soon after its arrival."""
 BOOT_US = 8 * S
 """A process that was started so long ago has read its outputs; LIVENESS asks nothing of a younger one."""
 KEY_US = 3 * S
 """A key that was turned is seen with the next poll of its point, at most a second later, and what sounds is ended."""
+BEGIN_US = 1 * S
+"""What is ordered for now begins so soon on a line where all is well: eight writes at 9600 baud behind a poll, and a
+head that takes 0.3 s to begin."""
 SWAP_US = 1500 * MS
 """Between two patterns: a motor's contact rests for a moment, and a head's old function ends."""
 FAMILY = {"air-raid": 4, "all-clear": 4, "disaster": 3, "flood": 2, "test": 2}
@@ -145,18 +137,23 @@ def liveness(history: History) -> Breaches:
 def golden(history: History) -> Breaches:
     """GOLDEN: every edge of what sounds lies within half a second of the published pattern.
 
-    A siren that never sounded breaks no pattern (its terminal receipt says so: HONEST, ANSWERED). Judged is each phase
-    in which nothing else was said of the siren, nobody was at the horn, and nothing was wrong with what drives it;
-    one that was stopped is judged until its stop.
+    What is ordered for now counts from an instant between its arrival and its first edge that is the same for all its
+    edges: when the disk had its acceptance, which only the gateway knows. Its first edge comes as soon after that as
+    the line allows (`_head_start_us`). A siren that never sounded by this order breaks no pattern (its terminal
+    receipt says so: HONEST, ANSWERED). Judged is each phase in which nothing else was said of the siren, nobody was at
+    the horn, and nothing was wrong with what drives it; one that was stopped is judged until its stop.
     """
     for order in history.sounding_orders():
         for siren in order.sirens:
             phases = history.phases_of(order, siren)
             contacts = history.contacts_of(siren)
-            if not any(overlap(c, on - GOLDEN_US, off) for c in contacts for on, off in phases):
+            if not any(overlap(c, on - GOLDEN_US, off) for c in contacts for on, off in phases
+                       if not history.wired or not history.rivals(order, siren, on - GOLDEN_US, off)):
                 continue
             gateway = history.gateway_of(siren)
             stop = history.stopped_at(siren, order.issued_us)
+            # The pattern began so long before `phases`, says every edge so far.
+            least_us, most_us = 0, _head_start_us(history, order, siren, phases[0][0])
             for n, (on, off) in enumerate(phases):
                 if stop is not None and off > stop:
                     continue
@@ -172,10 +169,26 @@ def golden(history: History) -> Breaches:
                 if len(mine) != 1:
                     yield f"{siren}: {len(mine)} stretches of sound in phase {n + 1} of order {order.id}"
                     continue
-                for name, real, due in (("on", mine[0].on_wall_us, on), ("off", mine[0].off_wall_us, off)):
-                    if real is None or abs(real - due) > GOLDEN_US:
-                        late = "never" if real is None else f"{(real - due) / MS:.0f} ms off"
-                        yield f"{siren}: {name}-edge of phase {n + 1} of order {order.id} is {late}"
+                edges = [("on", mine[0].on_wall_us, on), ("off", mine[0].off_wall_us, off)]
+                for name, real, due in edges[1:] if n == 0 and most_us else edges:
+                    late_us = NEVER_US if real is None else real - due
+                    low_us, high_us = max(least_us, -GOLDEN_US - late_us), min(most_us, GOLDEN_US - late_us)
+                    if low_us <= high_us:
+                        least_us, most_us = low_us, high_us
+                        continue
+                    late = "never" if real is None else f"{(late_us + least_us) / MS:.0f} ms off"
+                    yield f"{siren}: {name}-edge of phase {n + 1} of order {order.id} is {late}"
+
+
+def _head_start_us(history: History, order: Ordered, siren: str, first_us: int) -> int:
+    """How much later than its pattern the first edge of what is ordered for now may be: no more than it came after the
+    arrival, and a second, or two where somebody else on the line is in trouble and costs his time-outs."""
+    arrived = history.arrivals_of(order, history.gateway_of(siren))
+    if order.start_wall_us is not None or not history.wired or not arrived:
+        return 0
+    came_us = arrived[0].at_us
+    late_us = first_us - came_us
+    return late_us if late_us <= (LIVE_US if history.beside(siren, came_us, first_us) else BEGIN_US) else 0
 
 
 def _in_time(history: History, order: Ordered, gateway: str) -> bool:

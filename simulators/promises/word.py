@@ -6,7 +6,8 @@ from controller.config import Drive
 from controller.trust import Reason
 from controller.wire import Birth, Receipt, Stage, State
 from firmware_bridge.machine import S
-from simulators.promises.history import GOLDEN_US, STOP_US, Breaches, History, Ordered, overlap
+from simulators.promises.facts import Ordered
+from simulators.promises.history import GOLDEN_US, STOP_US, Breaches, History, overlap
 
 PASSING = frozenset({Reason.NO_TIME, Reason.NOT_YET, Reason.BUSY})
 """Refusals that another attempt may undo: not yet the last word."""

@@ -9,8 +9,9 @@ from controller.config import Drive
 from firmware_bridge.machine import S
 from simulators import live, scenario
 from simulators.promises import flood
+from simulators.promises.facts import Sounding, Written
 from simulators.promises.gauges import Watched
-from simulators.promises.history import History, Sounding, Written
+from simulators.promises.history import History
 
 SEED = 93
 """A flash flood with sign, beacon, boom and voice, that has its siren."""

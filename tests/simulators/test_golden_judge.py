@@ -1,0 +1,57 @@
+"""An order for now begins when the line lets it; from then on it keeps to its pattern, and the judge sees if not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.machine import MS
+from simulators import live
+from simulators.promises import sound
+from simulators.promises.history import History
+from simulators.scenario import Scenario
+
+SEEDS = Path(__file__).parents[1] / "seeds"
+LATE = "s-105"
+"""The head that began last."""
+
+
+@pytest.fixture(scope="module")
+def slow() -> History:
+    history = live.live(Scenario.decode((SEEDS / "first-edge-on-a-slow-line.json").read_text(encoding="utf-8"))).history
+    assert history is not None
+    return history
+
+
+def moved(history: History, n: int, on_us: int, off_us: int) -> History:
+    """The n-th stretch of the late head with its edges elsewhere."""
+    mine = [c for c in history.contacts if c.siren == LATE]
+    other = replace(mine[n], on_wall_us=mine[n].on_wall_us + on_us, off_wall_us=mine[n].end_us + off_us)
+    return replace(history, contacts=[other if c is mine[n] else c for c in history.contacts])
+
+
+def test_a_late_first_edge_moves_no_other(slow: History) -> None:
+    assert list(sound.golden(slow)) == []
+
+
+def test_all_its_edges_count_from_one_instant(slow: History) -> None:
+    """The first phase ends by an instant 0.7 s before its first edge; a second that ends by the edge is too late."""
+    assert len([c for c in slow.contacts if c.siren == LATE]) > 1
+    (late,) = sound.golden(moved(slow, 1, 0, 1200 * MS))
+    assert late.startswith(f"{LATE}: off-edge of phase 2")
+
+
+def test_an_edge_that_no_instant_explains_is_caught(slow: History) -> None:
+    (early,) = sound.golden(moved(slow, 0, 0, -900 * MS))
+    assert early.startswith(f"{LATE}: off-edge of phase 1")
+
+
+def test_a_first_edge_later_than_the_line_allows_is_caught(slow: History) -> None:
+    assert any(what.startswith(f"{LATE}: off-edge of phase 1") for what in sound.golden(moved(slow, 0, 1500 * MS, 0)))
+
+
+def test_a_line_on_which_all_is_well_allows_a_second(slow: History) -> None:
+    """With nobody in trouble beside it, 1.2 s is too late."""
+    later = moved(slow, 0, 450 * MS, 0)
+    assert list(sound.golden(later)) == []
+    assert list(sound.golden(replace(later, troubles=[t for t in later.troubles if t.on != "u-3"]))) != []
