@@ -220,7 +220,8 @@ class Bus:
             if answer is not None and flight.too_early(now_us, wire_us):
                 self.counters.early += 1
                 return
-            if answer is not None and not self._no_to_older(now_us, flight.transaction, answer, pdu):
+            doubt = self._framing.mistakable and isinstance(answer, Refused)
+            if answer is not None and not (doubt and flight.unit.no_to_older(now_us, flight.transaction.request, pdu)):
                 self._answered(now_us, tid, answer, pdu, wire_us)
                 return
         unit = self.units.get(number)
@@ -231,16 +232,13 @@ class Bus:
                 return
         self.counters.foreign += 1
 
-    def _no_to_older(self, now_us: int, txn: Transaction, answer: Outcome, pdu: bytes) -> bool:
-        mistakable = isinstance(answer, Refused) and self._framing.mistakable
-        return mistakable and self._unit(txn).no_to_older(now_us, txn.request, pdu)
-
     def _answered(self, now_us: int, tid: int, answer: Outcome, pdu: bytes, wire_us: int) -> None:
         unit, flight = self._landed(now_us, tid)
         txn, refused = flight.transaction, isinstance(answer, Refused)
         turnaround_us = max(0, now_us - flight.asked_us - wire_us)
         again_us = now_us + AGAIN_US + wire_us if self._framing.mistakable else 0
         unit.answered(now_us, txn.request, turnaround_us, pdu, refused, again_us)
+        self._charge(now_us, unit, flight)
         self.counters.answer(refused)
         self.monitor.answered(txn.unit, turnaround_us)
         if flight.behind is None:
@@ -259,11 +257,7 @@ class Bus:
             garbled = self._framing.garbled(txn.request)
             # Also after as many octets as the answer has: they may be somebody else's. TCP tells by its id.
             unit.unanswered(now_us, txn.request, flight.asked_us, not flight.preempted, self._framing.mistakable)
-            if unit.standing is DEMOTED:
-                # The time this silence cost is paid for by not probing for nine times as long.
-                cost = now_us - flight.sent_us
-                self._probe_us = max(self._probe_us, now_us) + (PROBE_SHARE - 1) * cost
-                self._reopen_if_all_silent(now_us)
+            self._charge(now_us, unit, flight)
             self.counters.preempted += flight.preempted
             self.counters.silent += not flight.preempted
             self.counters.garbled += garbled
@@ -272,6 +266,12 @@ class Bus:
                 self._finish(txn, Withdrawn() if flight.preempted else Silent(why), flight.sent_us)
             elif not flight.preempted and self.queue.withdraw(flight.behind.owner, flight.behind.id):
                 self._finish(flight.behind, Silent(why))
+
+    def _charge(self, now_us: int, unit: Unit, flight: Flight) -> None:
+        """The time a silence cost, or a gateway's word for one, is paid for by not probing for nine times as long."""
+        if unit.standing is DEMOTED:
+            self._probe_us = max(self._probe_us, now_us) + (PROBE_SHARE - 1) * (now_us - flight.sent_us)
+            self._reopen_if_all_silent(now_us)
 
     def _landed(self, now_us: int, tid: int) -> tuple[Unit, Flight]:
         """A flight is over, whatever came of it: line and unit rest."""

@@ -4,6 +4,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from firmware_bridge.event import (
     Received,
     Refused,
     Reply,
+    Request,
     Silent,
     Skipped,
     Submit,
@@ -166,6 +168,39 @@ def test_a_dead_unit_is_demoted_and_costs_at_most_its_share() -> None:
         wire.submit(9, TEN, Priority.POLL)
         wire.run(start_us + (second + 1) * S)
     assert wire.bus.units[9].standing is Standing.GOOD
+
+
+@dataclass
+class Behind(Slave):
+    """Behind a gateway, which speaks for it when it is `lost`."""
+
+    lost: bool = True
+
+    def answer(self, request: Request) -> bytes | None:
+        assert isinstance(request, Read)
+        return bytes([modbus.function_of(request) | 0x80, 11]) if self.lost else super().answer(request)
+
+
+def test_units_for_which_a_gateway_speaks_cost_no_more_than_that_share() -> None:
+    lost = [Behind(500 * MS) for _ in range(10)]
+    wire = Wire(Bus("net", Tcp()), {1: Slave(), **dict(enumerate(lost, 2))}, 0.0)
+    start_us = wire.now_us
+
+    def poll(seconds: range) -> None:
+        for second in seconds:
+            for unit in wire.slaves:
+                wire.submit(unit, TEN, Priority.POLL, timeout_us=800 * MS)
+            wire.run(start_us + (second + 1) * S)
+
+    poll(range(120))
+    asked = [at for one in lost for at, _ in one.requests if at > start_us + 60 * S]
+    assert 0 < len(asked) * 500 * MS <= 60 * S / PROBE_SHARE
+    assert wire.reopened == 0, "the gateway answers: the link is well"
+    # They come back by themselves.
+    for one in lost:
+        one.lost, one.turnaround_us = False, 20 * MS
+    poll(range(120, 150))
+    assert {unit.standing for unit in wire.bus.units.values()} == {Standing.GOOD}
 
 
 def test_an_order_to_a_demoted_unit_is_tried() -> None:
