@@ -214,7 +214,6 @@ class Bus:
         """A whole frame with a right check sum: an answer, a late answer, or somebody else's."""
         wire_us = self._framing.pdu_us(pdu)
         flight = self._flights.get(tid)
-        # Over TCP an answer may come in the same microsecond; what is too early on a line says its time on the wire.
         if flight is not None and flight.transaction.unit == number and now_us >= flight.sent_us:
             answer = self._framing.answer(flight.transaction.request, pdu)
             if answer is not None and flight.too_early(now_us, wire_us):
@@ -344,18 +343,18 @@ class Bus:
 
     def _choose(self, now_us: int) -> Transaction | None:
         """What goes next, or None; then `_wake_us` says when to look again."""
-        edge_us = self.queue.edge_us
-        if edge_us is not None and self.queue.stopping:
-            # A stop waits for no edge.
-            edge_us = None
+        # A stop waits for no edge.
+        edge_us = None if self.queue.stopping else self.queue.edge_us
         if edge_us is not None and now_us >= edge_us - LEAD_US:
             return min(self.queue.edges(), key=self._silences)
         if edge_us is not None:
             self._look_again(edge_us - LEAD_US)
+        # A step of an order has just ended, and its next may be about to come: what can wait, or cost, goes after it.
+        ended = any(isinstance(one, Finished) and one.transaction.priority <= Priority.ORDER for one in self._out)
         absent: Transaction | None = None
         for txn in self.queue.waiting():
-            if absent is not None and txn.priority is not absent.priority:
-                return absent
+            if (absent and txn.priority is not absent.priority) or (ended and txn.priority > Priority.ORDER):
+                break
             unit = self._unit(txn)
             demoted = unit.standing is DEMOTED
             if demoted and txn.priority is Priority.POLL and now_us < max(unit.until_us, self._probe_us):
@@ -373,7 +372,8 @@ class Bus:
                 absent = absent or txn
             if ready_us > now_us:
                 self._look_again(ready_us)
-        return absent
+        self._look_again(now_us + 1 if ended else None)
+        return None if ended else absent
 
     def _silences(self, txn: Transaction) -> tuple[int, bool]:
         """How often in a row its unit did not answer, which cost its whole time-out; or did not and had to give way."""

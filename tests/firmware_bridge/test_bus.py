@@ -47,6 +47,7 @@ SILENCE_US = round(3.5 * 11e6 / 9600)
 TEN = Read(Table.HOLDING, 0, 10)
 ON = Write(Table.COIL, 3, (1,))
 OFF = Write(Table.COIL, 3, (0,))
+HIGH = Write(Table.COIL, 9, (1,))
 
 
 def line(mangle=None, **slaves: Slave) -> Wire:
@@ -292,6 +293,34 @@ def test_who_did_not_answer_what_gave_way_has_the_last_edge_or_order(instant: bo
     assert wire.bus.counters.preempted == 1
     edges = sorted((f.sent_us, f.transaction.unit) for _, f in wire.finished if f.transaction.request == ON)
     assert [unit for _, unit in edges] == [2, 1]
+
+
+class TwoSteps(Wire):
+    """Whose order's first write has ended is told, and submits the second in the same instant, as a device does."""
+
+    def hear(self, event: object) -> None:
+        before = len(self.finished)
+        super().hear(event)
+        if any(f.transaction.request == ON for _, f in self.finished[before:]):
+            self.submit(1, OFF, Priority.ORDER)
+
+
+@pytest.mark.parametrize("tcp", [True, False])
+@pytest.mark.parametrize(("other", "priority"), [(TEN, Priority.READ_BACK), (HIGH, Priority.ORDER)])
+def test_what_may_cost_a_time_out_does_not_go_between_two_steps_of_an_order(
+        tcp: bool, other: Read | Write, priority: Priority) -> None:
+    """Seed 6454: the read-back of a board that did not answer went between a head's arming and its tone."""
+    units = {1: Slave(), 2: Slave(dead=True)}
+    wire = TwoSteps(Bus("net", Tcp()), units, 0.0) if tcp else TwoSteps(Bus("line", Rtu(9600)), units, CHAR_US)
+    wire.submit(2, Read(Table.COIL, 0, 8), Priority.POLL)
+    wire.run(wire.now_us + 2 * S)
+    units[2].requests.clear()
+    wire.submit(1, ON, Priority.ORDER)
+    wire.submit(2, other, priority)
+    wire.run(wire.now_us + 2 * S)
+    assert [request for _, request in units[1].requests] == [ON, OFF]
+    assert [request for _, request in units[2].requests] == [other]
+    assert units[1].requests[-1][0] < units[2].requests[0][0]
 
 
 def test_a_withdrawn_edge_never_leaves() -> None:
