@@ -1,17 +1,14 @@
 """An order for now begins when the line lets it; from then on it keeps to its pattern, and the judge sees if not."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from firmware_bridge.machine import MS
-from simulators import live
 from simulators.promises import sound
 from simulators.promises.history import History
-from simulators.scenario import Scenario
+from tests.simulators.bench_judges import lived
 
-SEEDS = Path(__file__).parents[1] / "seeds"
 LATE = "s-105"
 """The head that began last."""
 WAITED_US = 318_593
@@ -20,9 +17,7 @@ WAITED_US = 318_593
 
 @pytest.fixture(scope="module")
 def slow() -> History:
-    history = live.live(Scenario.decode((SEEDS / "first-edge-on-a-slow-line.json").read_text(encoding="utf-8"))).history
-    assert history is not None
-    return moved(history, 0, WAITED_US, 0)
+    return moved(lived("first-edge-on-a-slow-line"), 0, WAITED_US, 0)
 
 
 def moved(history: History, n: int, on_us: int, off_us: int) -> History:

@@ -2,23 +2,14 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from simulators import hamlet, live
+from simulators import hamlet
 from simulators.promises import word
 from simulators.promises.history import History
-from simulators.scenario import Scenario
-
-SEEDS = Path(__file__).parents[1] / "seeds"
-
-
-def lived(name: str) -> History:
-    history = live.live(Scenario.decode((SEEDS / f"{name}.json").read_text(encoding="utf-8"))).history
-    assert history is not None
-    return history
+from tests.simulators.bench_judges import SEEDS, lived
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,15 @@
 """What the judge of SINGLE-MASTER forgives: that nobody could be told, and nothing more."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from controller.wire import Event
 from firmware_bridge.machine import S
-from simulators import live
 from simulators.promises import line
-from simulators.scenario import Scenario
-
-FILE = Path(__file__).parents[1] / "seeds" / "foreign-master-without-a-broker.json"
+from tests.simulators.bench_judges import lived
 
 
 def test_who_cannot_be_told_is_told_afterwards() -> None:
-    history = live.live(Scenario.decode(FILE.read_text(encoding="utf-8"))).history
-    assert history is not None
+    history = lived("foreign-master-without-a-broker")
     assert list(line.single_master(history)) == []
     untroubled = [t for t in history.troubles if t.kind != "net"]
     assert len(list(line.single_master(replace(history, troubles=untroubled)))) == 1
