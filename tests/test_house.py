@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench import mutants
 from simulators import visits
 from tests.conftest import LONGEST_FIRST
 from tools import states
@@ -203,6 +204,11 @@ def tables() -> tuple[states.Table, ...]:
 
 def test_what_is_tried_first_is_there() -> None:
     assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("module", mutants.TESTS)
+def test_the_tests_that_mutants_are_to_fail_are_there(module: str) -> None:
+    assert mutants.files(module)
 
 
 def test_the_machines_have_tables() -> None:
