@@ -8,7 +8,7 @@ LONGEST_FIRST = (
     "system/test_city", "simulators/test_swarm", "system/test_hard_times", "bench/test_flood_bench",
     "system/test_daemon", "system/test_flood_centre", "hub/test_hub_system", "system/test_trust",
     "firmware_bridge/test_probe", "system/test_record", "system/test_probe_command", "controller/test_ctl",
-    "controller/test_mqtt", "simulators/test_serve", "simulators/test_faults_served", "firmware_bridge/test_bus",
+    "controller/test_mqtt", "simulators/test_serve", "simulators/test_faults_served", "firmware_bridge/test_bus_noise",
     "system/test_two_steps", "transport/test_clones", "transport/test_acl", "system/test_crashes",
     "controller/test_mqtt_inbox", "controller/test_siren_promises", "controller/test_gateway", "system/test_check",
     "peers/test_mbpoll", "system/test_blackbox_command", "attacks/test_attack_bench", "attacks/test_named_attacks",

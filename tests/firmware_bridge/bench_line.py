@@ -14,6 +14,7 @@ from firmware_bridge.event import (
     BusEffect,
     Finished,
     LinkUp,
+    Outcome,
     Read,
     Received,
     Reopen,
@@ -24,6 +25,7 @@ from firmware_bridge.event import (
     Transaction,
     Write,
 )
+from firmware_bridge.framing import Rtu
 from firmware_bridge.machine import Woken
 
 
@@ -43,6 +45,12 @@ class Slave:
                 self.words.update({address + i: v for i, v in enumerate(values)})
                 return modbus.reply_pdu(request)
 
+
+CHAR_US = 1e6 * 10 / 9600
+SILENCE_US = round(3.5 * 11e6 / 9600)
+TEN = Read(Table.HOLDING, 0, 10)
+ON = Write(Table.COIL, 3, (1,))
+OFF = Write(Table.COIL, 3, (0,))
 
 Mangle = Callable[[int, bytes], list[tuple[int, bytes]]]
 """The n-th answer frame as what comes of it: (extra delay, octets) pieces."""
@@ -146,3 +154,13 @@ class Wire:
             else:
                 self.hear(Woken())
                 assert self.bus.deadline is None or self.bus.deadline > t_us, "the bus would spin"
+
+
+def line(mangle: Mangle | None = None, *, broadcast: bool = False, **slaves: Slave) -> Wire:
+    """A 9600-baud RTU line with slaves `u1`, `u2` ..."""
+    units = {int(name[1:]): slave for name, slave in slaves.items()}
+    return Wire(Bus("line", Rtu(9600), broadcast=broadcast), units, CHAR_US, mangle)
+
+
+def outcomes(wire: Wire) -> list[Outcome]:
+    return [f.outcome for _, f in wire.finished]

@@ -1,6 +1,5 @@
 """Actions: what is written when, what is tried again and what never, and how each ends exactly once."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,9 +29,7 @@ from firmware_bridge.event import (
 )
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import Profile, load_all
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_device import LAG_US, Bench, profile_of
+from tests.firmware_bridge.bench_device import LAG_US, Bench, profile_of
 
 C, H = Table.COIL, Table.HOLDING
 SILENT = Silent("no answer")

@@ -3,24 +3,17 @@
 The made-up world tells of no link twice, and no profile of the library takes two requests at a time.
 """
 
-import sys
-from pathlib import Path
-
 from firmware_bridge.bus import LEAD_US, Bus, State
-from firmware_bridge.event import LinkLost, LinkUp, Priority, Read, Reply, Table, Write
-from firmware_bridge.framing import Rtu, Tcp
+from firmware_bridge.event import LinkLost, LinkUp, Priority, Read, Reply, Table
+from firmware_bridge.framing import Tcp
 from firmware_bridge.machine import MS, S
+from tests.firmware_bridge.bench_line import OFF, ON, Slave, Wire, line
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_line import Slave, Wire
-
-CHAR_US = 1e6 * 10 / 9600
-ON, OFF = Write(Table.COIL, 3, (1,)), Write(Table.COIL, 3, (0,))
 ONE = Read(Table.HOLDING, 0, 1)
 
 
 def test_a_link_that_comes_anew_ends_what_was_prepared_and_it_was_never_sent() -> None:
-    wire = Wire(Bus("line", Rtu(9600)), {1: Slave()}, CHAR_US)
+    wire = line(u1=Slave())
     instant_us = wire.now_us + S
     wire.submit(1, ON, Priority.ORDER, at_us=instant_us)
     wire.run(instant_us - LEAD_US // 2)
@@ -32,7 +25,7 @@ def test_a_link_that_comes_anew_ends_what_was_prepared_and_it_was_never_sent() -
 
 
 def test_a_link_that_comes_anew_ends_what_was_out_and_its_answer_is_nobodys() -> None:
-    wire = Wire(Bus("line", Rtu(9600)), {1: Slave(turnaround_us=50 * MS, words={0: 7})}, CHAR_US)
+    wire = line(u1=Slave(turnaround_us=50 * MS, words={0: 7}))
     sent_us = wire.now_us
     wire.submit(1, ONE, Priority.POLL)
     wire.run(sent_us + 20 * MS)

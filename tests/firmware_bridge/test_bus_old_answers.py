@@ -1,31 +1,19 @@
 """Answers that are not what was asked: said twice, late behind noise, refusals of something older; and broadcasts."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from firmware_bridge import modbus
 from firmware_bridge.bus import Bus
-from firmware_bridge.event import BROADCAST, Priority, Read, Refused, Reply, Sent, Silent, Skipped, Table, Write
-from firmware_bridge.framing import BROADCAST_REST_US, Rtu, Tcp
+from firmware_bridge.event import BROADCAST, Priority, Read, Refused, Reply, Sent, Silent, Skipped, Table
+from firmware_bridge.framing import BROADCAST_REST_US, Tcp
 from firmware_bridge.machine import MS, S
 from firmware_bridge.modbus import refusal_pdu, rtu_frame
 from firmware_bridge.unit import AGAIN_US
+from tests.firmware_bridge.bench_line import CHAR_US, OFF, Slave, Wire, line
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_line import Mangle, Slave, Wire
-
-CHAR_US = 1e6 * 10 / 9600
 LOW = Read(Table.HOLDING, 0, 4)
 HIGH = Read(Table.HOLDING, 100, 4)
 WORDS = {0: 1, 1: 2, 2: 3, 3: 4, 100: 5, 101: 6, 102: 7, 103: 8}
-OFF = Write(Table.COIL, 3, (0,))
-
-
-def line(mangle: Mangle | None = None, *, broadcast: bool = False, **slaves: Slave) -> Wire:
-    units = {int(name[1:]): slave for name, slave in slaves.items()}
-    return Wire(Bus("line", Rtu(9600), broadcast=broadcast), units, CHAR_US, mangle)
 
 
 @pytest.mark.parametrize("later_ms", [1, 5, 20, 49])

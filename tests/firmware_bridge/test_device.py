@@ -1,6 +1,5 @@
 """The device: what it polls and when, how far its readings may be believed, and whether its unit is there."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -31,9 +30,7 @@ from firmware_bridge.event import (
 from firmware_bridge.machine import MS, S, Woken
 from firmware_bridge.profile import load_all
 from firmware_bridge.reading import NoValue, Quality, Took
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_device import LAG_US, Bench, profile_of
+from tests.firmware_bridge.bench_device import LAG_US, Bench, profile_of
 
 H = Table.HOLDING
 PLAIN = '[points]\na = { at = "holding:0", poll_ms = 1000 }\nb = { at = "holding:1", poll_ms = 1000 }\n'

@@ -1,6 +1,5 @@
 """Two devices on a real bus machine, with byte times: what was promised of each alone holds for both together."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,7 @@ from firmware_bridge.framing import Rtu
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import load
 from firmware_bridge.reading import Quality
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_line import Slave, Wire
+from tests.firmware_bridge.bench_line import Slave, Wire
 
 FOLDER = Path(__file__).parents[2] / "configs" / "profiles"
 CHAR_US = 1e6 * 10 / 9600

@@ -1,13 +1,10 @@
 """The profile's `setup`: what a board must be told before it can be trusted, and told again."""
 
-import sys
 from pathlib import Path
 
 from firmware_bridge.event import Begin, Ended, LinkDown, LinkUp, Outcome, Silent, Table, Transaction, Write
 from firmware_bridge.machine import S
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_device import Bench, profile_of
+from tests.firmware_bridge.bench_device import Bench, profile_of
 
 BOARD = """
 channels = 2
