@@ -18,6 +18,7 @@ from firmware_bridge.event import (
     Priority,
     Read,
     Reply,
+    Silent,
     Submit,
     Table,
     Transaction,
@@ -29,9 +30,20 @@ from firmware_bridge.machine import MS, Woken
 from firmware_bridge.profile import Profile, load
 
 LAG_US = 20 * MS
+H = Table.HOLDING
+PLAIN = '[points]\na = { at = "holding:0", poll_ms = 1000 }\nb = { at = "holding:1", poll_ms = 1000 }\n'
+GAUGE = """[points]
+decimals = { at = "holding:3", low = 0, high = 3 }
+level = { at = "holding:10", type = "s16", decimals_from = "decimals", poll_ms = 1000, high = 50, invalid = [0x7FFF] }
+"""
+SILENT = Silent("no answer")
 
 EffectT = TypeVar("EffectT")
 Fault = Callable[[Transaction], Outcome | None]
+
+
+def always(outcome: Outcome) -> Fault:
+    return lambda _: outcome
 
 
 @dataclass

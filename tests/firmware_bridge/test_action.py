@@ -29,10 +29,9 @@ from firmware_bridge.event import (
 )
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import Profile, load_all
-from tests.firmware_bridge.bench_device import LAG_US, Bench, profile_of
+from tests.firmware_bridge.bench_device import LAG_US, SILENT, Bench, H, profile_of
 
-C, H = Table.COIL, Table.HOLDING
-SILENT = Silent("no answer")
+C = Table.COIL
 
 BOARD = """channels = 4
 [line]
