@@ -53,7 +53,7 @@ _ORDERS = f"{_MACHINE} orders_seldom seldom intake_bounds rare_ways reasons writ
 TESTS = {
     "envelope": "trust admission", "signers": _LISTS, "roots": _LISTS, "admission": _LISTS,
     "wall": f"seldom {_MACHINE}",
-    "succession": "succession seldom", "withdrawal": "withdrawal seldom",
+    "succession": "succession succession_disk succession_journal seldom", "withdrawal": "withdrawal seldom",
     "trust": f"trust seldom withdrawal {_MACHINE} shelf",
     "nonce": "nonce seldom", "intake": f"{_ORDERS} nonce", "ledger": f"{_ORDERS} withdrawal",
     "allowance": "allowance strain written_late", "orders": f"{_ORDERS} withdrawal nonce targets allowance",

@@ -63,8 +63,8 @@ CORE_TESTS = (*(f"tests/attacks/test_{name}.py" for name in ("intake_bounds", "r
                   "orders_intake", "orders_local", "orders_promises", "orders_refused", "orders_restart",
                   "orders_stop", "policy", "priority", "seldom", "signers", "siren", "siren_agenda", "siren_clock",
                   "siren_evidence", "siren_fault", "siren_isolator", "siren_promises", "siren_quiet", "siren_stop",
-                  "siren_trouble", "siren_without_order", "strain", "succession", "targets", "trust", "withdrawal",
-                  "written_late")))
+                  "siren_trouble", "siren_without_order", "strain", "succession", "succession_disk",
+                  "succession_journal", "targets", "trust", "withdrawal", "written_late")))
 """... of these files, in the same process."""
 
 

@@ -1,85 +1,24 @@
 """Which list rules: none before it is on the disk, none that is older, through restarts, lost files and lost disks."""
 
 import json
-import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import admission, beside
+from controller import admission
 from controller.admission import ListReason, SignedList
-from controller.event import Append, AppendFailed, Arrived, Ask, Durable, Notice, Publish, Record, Trusted
-from controller.journal import Journal
-from controller.roots import Roots
-from controller.succession import AGAIN_US, CHECKS, File, Succession
-from firmware_bridge.errors import BadDocument, Problem
+from controller.event import Append, AppendFailed, Arrived, Ask, Durable, Notice, Record, Trusted
+from controller.succession import CHECKS, File, Succession
+from firmware_bridge.errors import BadDocument
 from firmware_bridge.machine import S, Woken
 from tests.ceremony import DEPLOYMENT, LI, NEW_ROOTS, OLD_ROOTS, PERSONS, WANG, entry, listed, plain, roots, signed
+from tests.controller.bench_succession import GONE, TOPIC, House, answers, appends, notices, settled
 
-TOPIC = "siren/1/o/41/trust"
-GONE = (Problem("trust.json", "file", "missing", "create it, or mend the path"),)
 A, B, _ = OLD_ROOTS
 X, Y, _ = NEW_ROOTS
 ROTATED = signed(plain(8, holders=NEW_ROOTS), A, B, X, Y)
-
-
-class House:
-    """A succession with a disk of its own, which answers when it is told to."""
-
-    def __init__(self, file: File, disk: list[Record] | None = None, pins: Roots | None = None) -> None:
-        self.disk: list[Record] = disk if disk is not None else []
-        self.now = 10 * S
-        self.said: list[Any] = []
-        self.machine = Succession(DEPLOYMENT, pins or roots(), file, list(self.disk))
-        self.do(Woken())
-
-    def do(self, event: Any, after_s: float = 0.0) -> list[Any]:
-        self.now += round(after_s * S)
-        out = self.machine.handle(self.now, event)
-        assert self.machine.deadline is None or self.machine.deadline > self.now
-        self.said += out
-        return out
-
-    def disk_answers(self) -> list[Any]:
-        """The newest append is on the disk, in the journal and beside it."""
-        append = [e for e in self.said if isinstance(e, Append)][-1]
-        self.disk += [append.record, Record(f"{append.record.kind}-beside", append.record.body)]
-        return self.do(Durable(append.token))
-
-    def comes(self, data: bytes) -> list[Any]:
-        return self.do(Arrived(TOPIC, data))
-
-    def brought(self, data: bytes, client: int = 5) -> list[Any]:
-        return self.do(Ask(client, 1000, "pi", "trust", {"text": data.decode()}))
-
-    def again(self, file: File, pins: Roots | None = None) -> "House":
-        """After a restart."""
-        return House(file, self.disk, pins)
-
-    @property
-    def rules(self) -> int:
-        return self.machine.ruling.version
-
-
-def settled(version: int = 7) -> House:
-    house = House(listed(version))
-    house.disk_answers()
-    return house
-
-
-def notices(out: list[Any]) -> list[tuple[str, str]]:
-    return [(n.what, str(n.subject)) for n in out if isinstance(n, Notice)]
-
-
-def appends(out: list[Any]) -> list[Record]:
-    return [a.record for a in out if isinstance(a, Append)]
-
-
-def answers(out: list[Any]) -> list[dict[str, Any]]:
-    return [json.loads(p.payload) for p in out if isinstance(p, Publish)]
 
 
 # The start.
@@ -293,73 +232,6 @@ def test_an_old_gateway_toml_put_back_does_not_stop_a_gateway() -> None:
     assert [n.urgent for n in back.said if isinstance(n, Notice) and n.what == "trust-roots-differ"] == [True]
 
 
-# The disk.
-
-
-def test_a_disk_that_refuses_is_told_of_once_and_tried_again() -> None:
-    house = settled(7)
-    house.brought(signed(plain(8)))
-    append = [e for e in house.said if isinstance(e, Append)][-1]
-    out = house.do(AppendFailed(append.token, "disk full"))
-    assert notices(out) == [("trust-refused", ListReason.NO_JOURNAL)]
-    (answer,) = answers(out)
-    assert (answer["trust"], answer["reason"], answer["detail"]) == ("refused", ListReason.NO_JOURNAL, "disk full")
-    assert house.rules == 7
-    for _ in range(3):
-        (append,) = house.do(Woken(), after_s=AGAIN_US / S)
-        assert house.do(AppendFailed(append.token, "disk full")) == []
-    house.comes(signed(plain(8)))
-    out = house.do(Woken(), after_s=AGAIN_US / S)
-    house.brought(signed(plain(8)))
-    out = house.disk_answers()
-    assert house.rules == 8
-    assert [a["trust"] for a in answers(out)] == ["accepted"]
-
-
-def test_how_long_a_disk_is_waited_for_and_when_it_is_tried_again() -> None:
-    house = settled(7)
-    (append,) = house.comes(signed(plain(8)))
-    assert house.machine.deadline == house.now + 5 * S
-    house.do(AppendFailed(append.token, "disk full"), after_s=1)
-    assert house.machine.deadline == house.now + 10 * S
-
-
-def test_who_brought_a_list_is_told_once_that_it_rules() -> None:
-    house = settled(7)
-    house.brought(signed(plain(8)))
-    assert [a["trust"] for a in answers(house.disk_answers())] == ["accepted"]
-    house.comes(signed(plain(9)))
-    assert answers(house.disk_answers()) == []
-
-
-def test_a_newer_list_while_the_disk_refuses_is_given_to_it_at_once() -> None:
-    house = settled(7)
-    (append,) = house.comes(signed(plain(8)))
-    house.do(AppendFailed(append.token, "disk full"))
-    (append,) = house.comes(signed(plain(9)))
-    house.do(Durable(append.token))
-    assert house.rules == 9
-
-
-def test_a_disk_that_hangs_is_told_of_and_not_given_one_more_for_ever() -> None:
-    house = settled(7)
-    house.brought(signed(plain(8)))
-    out = house.do(Woken(), after_s=6)
-    assert notices(out) == [("trust-refused", ListReason.NO_JOURNAL)]
-    assert [a["trust"] for a in answers(out)] == ["refused"]
-    assert house.machine.deadline is None
-    house.disk_answers()
-    assert house.rules == 8
-
-
-def test_without_a_disk_the_first_list_rules_all_the_same() -> None:
-    house = House(listed(3))
-    out = house.do(Woken(), after_s=6)
-    (notice,) = [e for e in out if isinstance(e, Notice)]
-    assert (notice.subject, notice.urgent) == (ListReason.NO_JOURNAL, False)
-    assert house.rules == 3
-
-
 # Floods.
 
 
@@ -428,97 +300,3 @@ def test_trust_never_goes_back_whatever_happens(steps: list[tuple[str, int, int]
         open_ += [e for e in out if isinstance(e, Append)]
         assert house.rules >= floor, (what, house.rules, floor)
         floor = house.rules
-
-
-# A real journal.
-
-
-class Disk:
-    """The machine on a journal's file."""
-
-    def __init__(self, place: Path, file: File) -> None:
-        self.journal = Journal(place)
-        self.opened = self.journal.open()
-        self.machine = Succession(DEPLOYMENT, roots(), file, self.journal.load())
-        self.do(Woken())
-
-    def do(self, event: Any) -> list[Any]:
-        out = list(self.machine.handle(S, event))
-        for append in [e for e in out if isinstance(e, Append)]:
-            done: list[str | None] = []
-            self.journal.append(append.record, done.append)
-            self.journal.close()
-            self.journal.open()
-            out += self.do(Durable(append.token) if done == [None] else AppendFailed(append.token, str(done)))
-        return out
-
-    def close(self) -> int:
-        self.journal.close()
-        return self.machine.ruling.version
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    place = tmp_path / "gw.db"
-    disk = Disk(place, listed(1))
-    disk.do(Arrived(TOPIC, signed(plain(7))))
-    assert disk.close() == 7
-    return place
-
-
-def test_the_list_outlives_the_process(place: Path) -> None:
-    assert Disk(place, listed(1)).close() == 7
-    assert Disk(place, GONE).close() == 7
-
-
-@pytest.mark.parametrize("lost", ["journal", "beside"])
-def test_it_outlives_one_of_its_two_files(place: Path, lost: str) -> None:
-    if lost == "beside":
-        beside.place(place, ".trust").unlink()
-    else:
-        for file in place.parent.glob("gw.db*"):
-            if not file.name.endswith(".trust"):
-                file.unlink()
-    assert Disk(place, listed(1)).close() == 7
-    # And both are there again.
-    beside.place(place, ".trust").unlink()
-    assert Disk(place, listed(1)).close() == 7
-
-
-def test_it_outlives_a_journal_that_is_all_zeros_or_rubbish(place: Path) -> None:
-    rng = random.Random(7)
-    for wreck in (b"\0" * 8192, rng.randbytes(8192), b""):
-        place.write_bytes(wreck)
-        for tail in ("-wal", "-shm"):
-            place.with_name(place.name + tail).unlink(missing_ok=True)
-        assert Disk(place, listed(1)).close() == 7
-
-
-def test_a_damaged_file_beside_changes_nothing(place: Path) -> None:
-    copy = beside.place(place, ".trust")
-    copy.write_bytes(copy.read_bytes().replace(b'"version":7', b'"version":9'))
-    disk = Disk(place, listed(1))
-    assert "is not what was written" in disk.opened.why
-    assert disk.close() == 7
-
-
-def test_an_old_copy_of_the_journal_put_back_is_overruled_by_the_file_beside(tmp_path: Path) -> None:
-    place = tmp_path / "gw.db"
-    assert Disk(place, listed(3)).close() == 3
-    old = place.read_bytes()
-    disk = Disk(place, listed(3))
-    disk.do(Arrived(TOPIC, signed(plain(7))))
-    disk.close()
-    place.write_bytes(old)
-    for tail in ("-wal", "-shm"):
-        place.with_name(place.name + tail).unlink(missing_ok=True)
-    assert Disk(place, listed(3)).close() == 7
-
-
-def test_the_largest_list_fits_into_the_journal(tmp_path: Path) -> None:
-    big = signed(plain(7), *OLD_ROOTS)
-    pad = admission.MAX_LIST_BYTES - len(big)
-    disk = Disk(tmp_path / "gw.db", listed(1))
-    disk.do(Arrived(TOPIC, big + b" " * pad))
-    assert disk.close() == 7
-    assert Disk(tmp_path / "gw.db", listed(1)).close() == 7
