@@ -1,130 +1,28 @@
-"""A journal in an auditor's hands: nothing in it is altered, left out, exchanged or cut off unseen; what it tells."""
+"""A journal in an auditor's hands: nothing in it is altered, left out, exchanged or cut off unseen."""
 
-import asyncio
-import base64
-import hashlib
-import json
 import queue
 import random
-import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import aiomqtt
 import pytest
 
 from controller import chain
 from controller.chain import Head
-from controller.event import Rank, Record
+from controller.event import Record
 from controller.journal import Journal
-from controller.ledger import Accept
-from controller.wire import Action, Event, Evidence, JournalHead, Mode, Receipt, Stage, Status, state_root, to_text
 from hub import __main__ as command
-from hub import audit, heads
-from hub.account import Row, accounts
-from simulators.city import free_port
-from tests.hub.test_hub_system import HUB, MOSQUITTO, ROOT, broker
+from tests.hub import bench_audit
+from tests.hub.bench_audit import STORY, at, tamper, verify
 
-WALL = 1_790_000_000_000_000
-AT = to_text(WALL)
-LIVE, DRILL, CABINET, LATE, FALSE = (letter * 32 for letter in "abcde")
+story, copy = bench_audit.story, bench_audit.copy
 
-
-def signed(order: str, **more: object) -> str:
-    payload = json.dumps({"v": 1, "id": order, "issuer": "苏州市人防办", "area": "32/5", **more}, ensure_ascii=False)
-    text = base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
-    return json.dumps({"payload": text, "signatures": [{"protected": "e30", "signature": "x"}]})
-
-
-def accept(order: str, **more: Any) -> dict[str, Any]:
-    raw = more.get("raw")
-    payload = base64.urlsafe_b64decode(json.loads(raw)["payload"] + "==") if raw else b""
-    return Accept.model_validate({
-        "order": order, "digest": hashlib.sha256(payload).hexdigest()[:32], "action": Action.SOUND, "mode": Mode.DRILL,
-        "rank": Rank.DRILL, "by": "", "persons": (), "door": "mqtt", "at": AT, "issued_wall_us": WALL,
-        "expires_wall_us": WALL, "start_wall_us": WALL, "scheduled": False, "sirens": ("s-1",), **more,
-    }).model_dump(mode="json", exclude_none=True)
-
-
-def receipt(seq: int, order: str, stage: Stage, siren: str = "s-1", **more: Any) -> Record:
-    body = Receipt(seq=seq, gateway="gw-7", order=order, siren=siren, stage=stage, at=AT, **more)
-    return Record("receipt", body.model_dump(mode="json", exclude_none=True))
-
-
-def event(seq: int, what: str, **more: Any) -> Record:
-    return Record("event", Event(seq=seq, gateway="gw-7", at=AT, what=what, **more).model_dump(mode="json"))
-
-
-PROOF = Evidence(phases=15, commanded=15, sensed=14, heard=3, independent=True)
-STORY = [
-    event(1, "link-up", subject="line-1"),
-    Record("accept", accept(LIVE, raw=signed(LIVE, reason="防空袭 air raid"), mode=Mode.LIVE, rank=Rank.AIR_RAID,
-                            persons=("李四 Li Si", "张三 Zhang San"), by="Li Si, Zhang San", sound="air-raid")),
-    receipt(2, LIVE, Stage.RECEIVED, ""),
-    receipt(3, LIVE, Stage.STARTED, first_edge=AT),
-    Record("alive", {"at": AT}),
-    receipt(4, LIVE, Stage.FINISHED, evidence=PROOF, first_edge=AT),
-    Record("delivered", {"seq": 2}),
-    Record("omitted", {"seq": 3}),
-    Record("accept", accept(DRILL, raw=signed(DRILL), persons=("王五 Wang Wu",), by="Wang Wu", sound="test-short")),
-    receipt(5, DRILL, Stage.FINISHED, evidence=Evidence(phases=1, commanded=1)),
-    Record("accept", accept(CABINET, door="local", persons=("Li Ming",), by="Li Ming", seconds=2.5)),
-    receipt(6, CABINET, Stage.STOPPED, reason="stop"),
-    Record("refuse", accept(LATE, raw=signed(LATE), persons=("王五 Wang Wu",), sirens=(), reason="no-target")),
-    receipt(7, LATE, Stage.REJECTED, "", reason="no-target"),
-    event(8, "order-refused", subject=FALSE, detail="bad-signature: of kid x"),
-    receipt(9, FALSE, Stage.REJECTED, "", reason="bad-signature"),
-    Record("lock", {"siren": "s-1", "tags": []}),
-    Record("trust", {"version": 2}),
-]
 KINDS = {record.kind for record in STORY}
-
-
-def write(path: Path, records: list[Record]) -> Head:
-    """A journal as a gateway writes it, closed again."""
-    journal = Journal(path)
-    assert journal.open().why == ""
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    for record in records:
-        journal.append(record, answers.put)
-    assert [answers.get(timeout=30) for _ in records] == [None] * len(records)
-    head = journal.head
-    journal.close()
-    return head
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Head]:
-    path = tmp_path_factory.mktemp("story") / "journal.db"
-    return path, write(path, STORY)
-
-
-@pytest.fixture
-def copy(story: tuple[Path, Head], tmp_path: Path) -> Path:
-    return Path(shutil.copy(story[0], tmp_path / "journal.db"))
-
-
-def at(head: Head) -> str:
-    return f"{head.hash.hex()}@{head.n}"
-
-
-def tamper(path: Path, *sql: str) -> None:
-    with closing(sqlite3.connect(path)) as db, db:
-        for one in sql:
-            db.execute(one)
-
-
-def verify(capsys: pytest.CaptureFixture[str], path: Path, *args: str) -> tuple[int, list[str]]:
-    code = command.main(["audit", "verify", str(path), "--json", *args])
-    return code, json.loads(capsys.readouterr().out)["faults"]
 
 
 def number(kind: str, last: bool = False) -> int:
@@ -369,143 +267,3 @@ def test_what_is_no_journal_is_told(
 def test_a_head_that_is_none_is_told(copy: Path, head: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["audit", "verify", str(copy), "--head", head]) == 2
     assert "--head" in capsys.readouterr().err
-
-
-# The hub's memory.
-
-
-def test_the_hubs_memory_holds_a_journal_to_what_was_told(
-    story: tuple[Path, Head], copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:
-    memory = tmp_path / "state" / "heads.db"
-    with closing(sqlite3.connect(copy)) as db:
-        told = [Head(n, hash) for n, hash in db.execute("SELECT n, hash FROM record WHERE n IN (4, 9) ORDER BY n")]
-    for day, head in enumerate([*told, story[1]], 1):
-        told_now = [("gw-7", head.n, head.hash.hex()), ("gw-8", 1, "00")]
-        heads.remember(memory, f"2026-09-{day:02}T10:00:00.000Z", told_now)
-    assert heads.recall(memory, "gw-7", 200) == [*told, story[1]]
-    assert verify(capsys, copy, "--heads", str(memory)) == (0, [])
-    (tmp_path / "hub.toml").write_text('[audit]\nheads = "state/heads.db"\n')
-    tamper(copy, "DELETE FROM record WHERE n > 8")
-    code, found = verify(capsys, copy, "--heads", str(tmp_path / "hub.toml"))
-    assert code == 1
-    assert [f.split(" was")[0] for f in found] == ["row 9", f"row {len(STORY)}"]
-    assert command.main(["audit", "verify", str(copy), "--heads", str(memory), "--gateway", "gw-9"]) == 2
-    assert "nothing is kept of it" in capsys.readouterr().err
-    assert command.main(["audit", "verify", str(copy), "--heads", str(copy)]) == 2
-    assert command.main(["audit", "verify", str(copy), "--heads", str(tmp_path / "none.db")]) == 2
-
-
-def test_the_memory_keeps_hours_for_a_month_then_days_and_is_bounded(tmp_path: Path) -> None:
-    memory, start = tmp_path / "heads.db", WALL
-    for hour in range(0, 24 * 60, 6):
-        heads.remember(memory, to_text(start + hour * 3_600_000_000), [("gw-7", hour + 1, f"{hour:064x}")])
-    with closing(sqlite3.connect(memory)) as db:
-        hours = [h for (h,) in db.execute("SELECT hour FROM head ORDER BY hour")]
-    days = {h[:10] for h in hours}
-    assert len(days) >= 60, "no day is forgotten"
-    assert len([h for h in hours if h[:10] == min(days)]) == 1
-    assert len([h for h in hours if h[:10] == sorted(days)[-3]]) == 4
-    heads.remember(memory, to_text(start + 500 * 24 * 3_600_000_000), [("gw-7", 9_999, "ff" * 32)])
-    assert heads.recall(memory, "gw-7", 5_000) == [Head(9_999, b"\xff" * 32)]
-
-
-def test_what_an_old_head_knew_of_rows_that_were_rightly_removed_is_no_fault(
-    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:
-    memory = tmp_path / "heads.db"
-    heads.remember(memory, "2026-01-01T10:00:00.000Z", [("gw-7", 3, "ab" * 32)])
-    heads.remember(memory, "2026-09-01T10:00:00.000Z", [("gw-7", 9, at_row(copy, 9))])
-    assert verify(capsys, copy, "--heads", str(memory)) == (0, [])
-    assert verify(capsys, copy, "--heads", str(memory), "--keep-days", "365")[0] == 1
-
-
-def at_row(path: Path, n: int) -> str:
-    with closing(sqlite3.connect(path)) as db:
-        return str(db.execute("SELECT hash FROM record WHERE n = ?", (n,)).fetchone()[0].hex())
-
-
-@pytest.mark.system
-@pytest.mark.skipif(MOSQUITTO is None, reason="NO MOSQUITTO: the hub's memory was NOT tried")
-async def test_the_resident_hub_remembers_what_was_told(tmp_path: Path) -> None:
-    port, memory = free_port(), tmp_path / "heads.db"
-    with broker(tmp_path, port):
-        status = Status(gateway="gw-7", session="one", state="online", at=to_text(time.time_ns() // 1000),
-                        journal=JournalHead(n=41, hash="ab" * 32))
-        async with aiomqtt.Client("127.0.0.1", port) as client:
-            await client.publish(f"{state_root('41/01/05/001/001', 'gw-7')}/status", status.encode(), 1, True)
-        hub = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hub", "run", str(HUB), "--set", f"mqtt.port={port}",
-            "--set", f"audit.heads={memory}", cwd=ROOT, stdout=subprocess.PIPE)
-        assert hub.stdout
-        async for line in hub.stdout:
-            if b"gateway-online" in line:
-                break
-        hub.terminate()
-        await hub.wait()
-    assert heads.recall(memory, "gw-7", 1) == [Head(41, b"\xab" * 32)]
-
-
-# What it tells.
-
-
-def rows() -> Iterator[Row]:
-    for n, record in enumerate(STORY, 1):
-        yield Row(n, WALL, record.kind, record.body)
-
-
-def test_of_each_order_who_second_person_reason_raw_and_evidence() -> None:
-    found = {account.order: account for account in accounts(rows())}
-    assert list(found) == [LIVE, DRILL, CABINET, LATE, FALSE]
-    live = found[LIVE]
-    assert (live.who, live.second, live.why, live.taken) == ("李四 Li Si", "张三 Zhang San", "防空袭 air raid", True)
-    assert live.raw == STORY[1].body["raw"]
-    assert live.matches
-    assert [(s.siren, s.stage, s.evidence["sensed"]) for s in live.endings] == [("s-1", "finished", 14)]
-    assert (found[DRILL].who, found[DRILL].second, found[DRILL].why) == ("王五 Wang Wu", "", "")
-    assert (found[CABINET].door, found[CABINET].who, found[CABINET].raw) == ("local", "Li Ming", "")
-    assert (found[LATE].taken, found[LATE].refused) == (False, "no-target")
-    assert (found[FALSE].n, found[FALSE].taken, found[FALSE].refused) == (0, False, "bad-signature: of kid x")
-
-
-def test_a_raw_order_that_is_not_what_was_done_is_told() -> None:
-    other = accept(DRILL, raw=signed(DRILL)) | {"raw": signed(DRILL, area="41")}
-    (account,) = accounts([Row(1, WALL, "accept", other)])
-    assert not account.matches
-
-
-def test_a_record_that_was_written_late_says_so() -> None:
-    body = accept(DRILL, raw=signed(DRILL))
-    assert [a.late for a in accounts([Row(1, WALL, "accept", body)])] == [False]
-    (account,) = accounts([Row(1, WALL, "accept", body | {"late": {"s-1": "finished"}})])
-    assert account.late
-    assert any("补记 written late" in line for line in audit._lines(account))
-
-
-@pytest.mark.parametrize("body", [
-    {}, {"order": None}, {"order": 7, "raw": "{"}, {"order": "x", "raw": json.dumps({"payload": "!"}), "persons": "p"},
-    {"order": "x", "raw": json.dumps({"payload": "AAAA"}), "sirens": 3, "seconds": True, "evidence": [], "at": 9},
-    {"subject": {"a": 1}, "what": "order-refused", "detail": 3},
-])
-@pytest.mark.parametrize("kind", ["accept", "refuse", "receipt", "event", "other"])
-def test_what_another_version_wrote_does_not_end_it(kind: str, body: dict[str, Any]) -> None:
-    assert len(accounts([Row(1, WALL, kind, body)])) <= 1
-
-
-def test_show_for_people_and_for_programs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["audit", "show", str(copy)]) == 0
-    out = re.sub(" +", " ", capsys.readouterr().out)
-    for part in ("下令人 who 李四 Li Si", "第二人 second 张三 Zhang San", "理由 reason 防空袭 air raid",
-                 "实战 LIVE · 鸣响 sound · air-raid · 区域 area 32/5", "令 commanded 15/15, 感 sensed 14, 听 heard 3",
-                 "感 sensed 无反馈 none", "机柜 at the cabinet", "拒绝 refused: no-target",
-                 "拒绝 refused: bad-signature", '原令 raw order {"payload": ', "5 条命令 orders"):
-        assert part in out, part
-    assert command.main(["audit", "show", str(copy), "--json", "--order", LIVE[:8]]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    told = json.loads(line)
-    assert (told["who"], told["second"], told["reason"]) == ("李四 Li Si", "张三 Zhang San", "防空袭 air raid")
-    assert told["raw"] == STORY[1].body["raw"]
-    assert told["receipts"][-1]["evidence"]["sensed"] == 14
-    tamper(copy, "UPDATE record SET body = 'no JSON' WHERE n = 2")
-    assert command.main(["audit", "show", str(copy)]) == 1
-    assert "the journal is not whole" in capsys.readouterr().err
