@@ -217,7 +217,11 @@ class _Port:
 
     def late(self, at_us: int) -> None:
         """What was prepared was written at this instant, noticeably after its own."""
-        self._tell(self._feed, WrittenLate(self._bus, at_us))
+        self._tell(self._late, at_us)
+
+    def _late(self, at_us: int) -> None:
+        if self._open:
+            self._feed(WrittenLate(self._bus, at_us))
 
     def write(self, data: bytes) -> None:
         """Under the timer's lock."""
