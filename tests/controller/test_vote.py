@@ -3,7 +3,7 @@
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.alarm import Says
@@ -146,16 +146,29 @@ def test_who_is_far_from_the_others_is_named():
 
 
 CM = st.sampled_from([None, -5.0, 0.9, 1.0, 4.9, 5.0, 5.1, 11.0, 12.0, 15.0, 16.0, 26.9, 27.0, 36.0, 39.9, 40.0, 90.0])
-SIGHT = st.one_of(
-    st.builds(lambda kind, cm, end: Sight(kind, kind, 1.0, True, low_cm=None if end == "low" else cm, value=cm,
-                                          high_cm=None if end == "high" else cm),
-              st.sampled_from(["pressure", "radar"]), CM, st.sampled_from(["", "", "low", "high"])),
-    st.builds(lambda kind, cm: lost(kind, cm), st.sampled_from(["pressure", "radar"]), CM),
-    st.builds(lambda closed: float_(closed, 27.0), st.booleans()), st.builds(rain, st.booleans()))
 
 
-@given(st.lists(st.lists(SIGHT, min_size=1, max_size=4), max_size=12), st.sampled_from([1.0, 2.0, 2.5]))
-def test_a_poll_says_what_a_vote_would_say_whatever_it_was_told_before(seconds: list[list[Sight]],
+def tells(kind: str) -> st.SearchStrategy[Sight]:
+    """What a gauge of this kind may say."""
+    if kind == "rain":
+        return st.one_of(st.builds(rain, st.booleans()), st.just(lost(kind)))
+    if kind == "float":
+        return st.one_of(st.builds(lambda closed: float_(closed, 27.0), st.booleans()),
+                         st.builds(lambda cm: lost(kind, cm)._replace(from_cm=27.0), CM))
+    sees = st.builds(lambda cm, end: Sight(kind, kind, 1.0, True, low_cm=None if end == "low" else cm, value=cm,
+                                           high_cm=None if end == "high" else cm),
+                     CM, st.sampled_from(["", "", "low", "high"]))
+    return st.one_of(sees, st.builds(lambda cm: lost(kind, cm), CM))
+
+
+SPOT = st.lists(st.sampled_from(["pressure", "radar", "float", "rain"]), min_size=1, max_size=4)
+"""Its gauges stay what they are; what they say is of each second."""
+SECONDS = SPOT.flatmap(lambda kinds: st.lists(st.tuples(*map(tells, kinds)), min_size=2, max_size=12))
+
+
+@settings(max_examples=400, deadline=None)
+@given(SECONDS, st.sampled_from([1.0, 2.0, 2.5]))
+def test_a_poll_says_what_a_vote_would_say_whatever_it_was_told_before(seconds: list[tuple[Sight, ...]],
                                                                          quorum: float) -> None:
     poll = Poll(DEPTHS.values(), 4.0, quorum)
     for sights in seconds:
