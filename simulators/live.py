@@ -149,14 +149,14 @@ class Life:
         self._chronicle.note(f"{self._world.now_us} {step}")
         getattr(self, "_do_" + step.do)(n, step)
 
-    def _trouble(self, n: int, step: Step, kind: str, on: str, end: Callable[[], None]) -> None:
+    def _trouble(self, n: int, step: Step, kind: str, on: str, end: Callable[[], None], share: float = 1.0) -> None:
         """It is wrong from now on, and ends as the step says, or when everything is made well."""
         since_us = self._world.wall_us
 
         def over() -> None:
             if self._open.pop(n, None) is not None:
                 end()
-                self._chronicle.troubles.append(Trouble(kind, on, since_us, self._world.wall_us))
+                self._chronicle.troubles.append(Trouble(kind, on, since_us, self._world.wall_us, share))
 
         self._open[n] = over
         self._world.at(self._world.now_us + round(step.for_s * S), over)
@@ -255,7 +255,7 @@ class Life:
         self._world.inject(step.on, fault, step.with_["share"])
         # A reboot ends by itself.
         end = (lambda: None) if fault == Fault.REBOOT else partial(self._world.inject, step.on, fault, 0)
-        self._trouble(n, step, fault, step.on, end)
+        self._trouble(n, step, fault, step.on, end, step.with_["share"])
 
     def _do_net(self, n: int, step: Step) -> None:
         what = step.with_["what"]

@@ -4,7 +4,7 @@ Judged from contacts, from what reached a living gateway, and from the second ju
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from controller.event import Record
 from controller.wire import Mode, Stage, to_wall_us
@@ -109,7 +109,8 @@ def at_most_once(history: History) -> Breaches:
                     yield f"{siren} began phase {n + 1} of order {order.id} {times} times"
             if phases and history.arrivals:
                 last = phases[-1][1] + LEASE_US
-                for died_us in forgotten(history, order, history.gateway_of(siren)):
+                gateway = history.gateway_of(siren)
+                for died_us in forgotten(history, [a.at_us for a in history.arrivals_of(order, gateway)], gateway):
                     anew = [c.on_wall_us for c in mine if c.on_wall_us > died_us]
                     last = max(last, min(anew, default=0) + history.length_us(order) + LEASE_US)
                 late = [c for c in mine if c.on_wall_us > last
@@ -119,20 +120,20 @@ def at_most_once(history: History) -> Breaches:
                     yield f"{siren} began again {(late[0].on_wall_us - last) / S:.1f} s after order {order.id} was over"
 
 
-def forgotten(history: History, order: Ordered, gateway: str) -> Iterator[int]:
-    """When a process died that alone knew of the order: no disk had taken anything since it came."""
+def forgotten(history: History, arrived_us: Sequence[int], gateway: str) -> Iterator[int]:
+    """When a process died that alone knew of what arrived then: no disk had taken anything since it came."""
     deaths = sorted(t.from_us for t in history.troubles if t.kind == "process" and t.on == gateway)
     spans = sorted((t.from_us, t.to_us) for t in history.troubles if t.kind == "no-disk" and t.on == gateway)
     died_us = 0
-    for arrival in history.arrivals_of(order, gateway):
-        if arrival.at_us <= died_us:
+    for at_us in arrived_us:
+        if at_us <= died_us:
             continue
-        until_us = arrival.at_us
+        until_us = at_us
         for since, to in spans:
-            if since <= until_us + (WRITTEN_US if until_us > arrival.at_us else 0):
+            if since <= until_us + (WRITTEN_US if until_us > at_us else 0):
                 until_us = max(until_us, to)
-        died = [t for t in deaths if arrival.at_us <= t <= until_us + WRITTEN_US]
-        if until_us == arrival.at_us or not died:
+        died = [t for t in deaths if at_us <= t <= until_us + WRITTEN_US]
+        if until_us == at_us or not died:
             return
         died_us = died[0]
         yield died_us

@@ -84,6 +84,8 @@ class Trouble:
     on: str
     from_us: int
     to_us: int
+    share: float = 1.0
+    """Of the requests or answers that it hits."""
 
     def meets(self, from_us: int, to_us: int) -> bool:
         return self.from_us <= to_us and self.to_us >= from_us

@@ -42,6 +42,10 @@ AFTER_US = 12 * S
 OCTETS = frozenset({"babble", "late", "doubled", "noise", "cut", "garbled", "wrong-unit", "short", "echo",
                     "slow-refusal"})
 """Faults of one unit that put octets on its line at the wrong time or in the wrong shape: they hurt its neighbours."""
+SILENT = frozenset({"dead", "reboot", "brown-out", "no-target", "dropped"})
+"""Faults by which a unit does not answer; with a brown-out it is silent as soon as its output closes."""
+NEWS_US = 2 * S
+"""So long after it fell silent a unit has been asked in vain: a poll a second, and its time-out."""
 HELD = frozenset({"stuck-on", "panel"})
 """Faults by which an output is on whatever it is told."""
 
@@ -267,6 +271,15 @@ class History:
         """Whether anybody on the line of what drives this siren was in trouble, or had been until shortly before."""
         _, _, near = self._driven(siren)
         return any(t.on.partition(".")[0] in near and t.meets(from_us - AFTER_US, to_us) for t in self.troubles)
+
+    def surprise_us(self, siren: str, at_us: int) -> int:
+        """What an edge at this instant may wait for other units of its line, each its time-out: those that fell silent
+        just before, and those that answer now and then."""
+        drives, _, near = self._driven(siren)
+        config = self._sirens[siren][0]
+        silent = {t.on for t in self.troubles if t.kind in SILENT and t.on in near - drives and t.meets(at_us, at_us)
+                  and (t.share < 1 or t.kind == "brown-out" or at_us < t.from_us + NEWS_US)}
+        return sum(config.profile_of(id).line.timeout_ms for id in silent) * MS
 
     def _driven(self, siren: str) -> tuple[set[str], set[str], set[str]]:
         """What drives it: outputs and devices; their lines; and all devices there."""

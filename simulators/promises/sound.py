@@ -1,5 +1,6 @@
 """What is heard: BOUNDED-ON, STOP-WINS, LIVENESS, GOLDEN, PRIORITY, ISOLATION. Judged from contacts."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from controller.signal import Phase, Signals
@@ -7,7 +8,7 @@ from controller.wire import Mode
 from firmware_bridge.machine import MS, S
 from simulators.promises import flood
 from simulators.promises.authority import forgotten
-from simulators.promises.facts import NEVER_US, Ordered
+from simulators.promises.facts import NEVER_US, Arrival, Asked, Ordered
 from simulators.promises.history import GOLDEN_US, LEASE_US, LIVE_US, STOP_US, Breaches, History, joined, overlap
 
 BOOT_US = 8 * S
@@ -74,18 +75,19 @@ def stop_wins(history: History) -> Breaches:
     """
     for siren in history.sirens():
         gateway = history.gateway_of(siren)
-        stops = [(a.at_us, o.issued_us, o.body.stops, a.lived_us, _known_until_us(history, o, gateway, a.at_us))
-                 for o in history.stops() if siren in o.sirens and o.grave for a in history.arrivals_of(o, gateway)]
-        stops += [(a.at_us, a.at_us, None, a.lived_us, NEVER_US) for a in history.asks
+        stops = [(a.at_us, o.issued_us, a.lived_us, _known_until_us(history, history.arrivals_of(o, gateway), a))
+                 for o in history.stops() if siren in o.sirens and o.grave and o.body.stops is None
+                 for a in history.arrivals_of(o, gateway)]
+        stops += [(a.at_us, a.at_us, a.lived_us, _known_until_us(history, [a], a)) for a in history.asks
                   if a.verb == "stop" and a.siren in (siren, "all") and a.gateway == gateway]
-        for at, issued, named, lived_us, known_us in stops:
-            if named is not None or lived_us < 500 * MS:
+        for at, issued, lived_us, known_us in stops:
+            if lived_us < 500 * MS:
                 continue
             later = [(on, off) for o in history.sounding_orders() if siren in o.sirens and o.issued_us >= issued - 1
                      for on, off in history.spans(o, siren)]
             later += [(on, off) for on, off in history.asked_spans(siren) if on >= at]
-            # A flood has its siren once: what began before the stop does not begin again.
-            later += [] if any(c[0].on_wall_us <= at for c in flood.begun(history, siren)) else \
+            # A flood has its siren once: what began before the stop was issued does not begin again.
+            later += [] if any(c[0].on_wall_us <= issued for c in flood.begun(history, siren)) else \
                 history.flood_spans(siren)
             healthy = not history.hurting(siren, at - STOP_US, at + STOP_US)
             quiet = at + (STOP_US if healthy else max(STOP_US, history.bound_us(siren)))
@@ -101,9 +103,10 @@ def stop_wins(history: History) -> Breaches:
                     yield f"{siren} began {(one.on_wall_us - at) / S:.3f} s after its stop"
 
 
-def _known_until_us(history: History, stop: Ordered, gateway: str, at_us: int) -> int:
-    """When the process died that alone knew of a stop that came at `at_us`."""
-    return next((died_us for died_us in forgotten(history, stop, gateway) if died_us >= at_us), NEVER_US)
+def _known_until_us(history: History, came: Sequence[Arrival | Asked], one: Arrival | Asked) -> int:
+    """When the process died that alone knew of this coming of a stop."""
+    died = forgotten(history, [a.at_us for a in came], one.gateway)
+    return next((died_us for died_us in died if died_us >= one.at_us), NEVER_US)
 
 
 def liveness(history: History) -> Breaches:
@@ -137,6 +140,8 @@ def liveness(history: History) -> Breaches:
 def golden(history: History) -> Breaches:
     """GOLDEN: every edge of what sounds lies within half a second of the published pattern.
 
+    Where another unit on the line falls silent just before an edge, or answers now and then, an edge of its own may
+    cost its time-out first, which no gateway can know: it may come so much later, and no earlier.
     What is ordered for now counts from an instant between its arrival and its first edge that is the same for all its
     edges: when the disk had its acceptance, which only the gateway knows. Its first edge comes as soon after that as
     the line allows (`_head_start_us`). A siren that never sounded by this order breaks no pattern (its terminal
@@ -172,7 +177,8 @@ def golden(history: History) -> Breaches:
                 edges = [("on", mine[0].on_wall_us, on), ("off", mine[0].off_wall_us, off)]
                 for name, real, due in edges[1:] if n == 0 and most_us else edges:
                     late_us = NEVER_US if real is None else real - due
-                    low_us, high_us = max(least_us, -GOLDEN_US - late_us), min(most_us, GOLDEN_US - late_us)
+                    late_most_us = GOLDEN_US + (history.surprise_us(siren, due) if history.wired else 0)
+                    low_us, high_us = max(least_us, -GOLDEN_US - late_us), min(most_us, late_most_us - late_us)
                     if low_us <= high_us:
                         least_us, most_us = low_us, high_us
                         continue

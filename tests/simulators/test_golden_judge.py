@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from firmware_bridge.machine import MS
+from firmware_bridge.machine import MS, S
 from simulators.promises import sound
 from simulators.promises.history import History
 from tests.simulators.bench_judges import lived
@@ -52,3 +52,12 @@ def test_a_line_on_which_all_is_well_allows_a_second(slow: History) -> None:
     later = moved(slow, 0, 450 * MS, 0)
     assert list(sound.golden(later)) == []
     assert list(sound.golden(replace(later, troubles=[t for t in later.troubles if t.on != "u-3"]))) != []
+
+
+def test_an_edge_waits_for_a_neighbour_that_has_just_fallen_silent_and_for_no_other() -> None:
+    history = lived("no-target-just-before-the-edge")
+    assert list(sound.golden(history)) == []
+    (one,) = history.troubles
+    for known in (replace(one, share=1.0, from_us=one.from_us - 3 * S), replace(one, kind="frozen")):
+        assert list(sound.golden(replace(history, troubles=[known]))) != []
+    assert list(sound.golden(replace(history, troubles=[replace(one, share=1.0)]))) == []
