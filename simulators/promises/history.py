@@ -46,6 +46,8 @@ SILENT = frozenset({"dead", "reboot", "brown-out", "no-target", "dropped"})
 """Faults by which a unit does not answer; with a brown-out it is silent as soon as its output closes."""
 NEWS_US = 2 * S
 """So long after it fell silent a unit has been asked in vain: a poll a second, and its time-out."""
+SHOWN_US = 2 * S
+"""A current is shown so long after the contact opened: a motor runs down."""
 HELD = frozenset({"stuck-on", "panel"})
 """Faults by which an output is on whatever it is told."""
 
@@ -295,6 +297,19 @@ class History:
         section = self._sirens[siren][1]
         places = {section.drive, Drive.of(section.drive).device}
         return [t for t in self.troubles if t.kind in HELD and t.on in places and t.meets(from_us, to_us)]
+
+    def held_off(self, siren: str, until_us: int) -> bool:
+        """Whether the gateway may hold it off since then, until somebody frees it: a welded contact or somebody's hand
+        kept it on, or what tells of it froze while it told of sound, which looks the same."""
+        froze = [t.from_us for t in self.troubles if t.kind == "frozen" and t.on in self.witnesses(siren)
+                 and t.from_us <= until_us]
+        return bool(self.held(siren, 0, until_us)) or any(
+            c.on_wall_us <= at_us <= c.end_us + SHOWN_US for at_us in froze for c in self.contacts_of(siren))
+
+    def witnesses(self, siren: str) -> set[str]:
+        """The devices that tell of it: its feedback's, and its drive."""
+        section = self._sirens[siren][1]
+        return {p.partition(".")[0] for p in section.points} | {Drive.of(section.drive).device}
 
     def wrong(self, kind: str, on: str, from_us: int, to_us: int) -> bool:
         return any(t.kind == kind and t.on == on and t.meets(from_us, to_us) for t in self.troubles)

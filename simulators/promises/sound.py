@@ -13,6 +13,10 @@ from simulators.promises.history import GOLDEN_US, LEASE_US, LIVE_US, STOP_US, B
 
 BOOT_US = 8 * S
 """A process that was started so long ago has read its outputs; LIVENESS asks nothing of a younger one."""
+YOUNG_US = 120 * S
+"""Without a disk nothing older sounds; a second time from docs/modes.md."""
+DISK_US = 3 * S
+"""A gateway knows so soon that its disk is well again."""
 KEY_US = 3 * S
 """A key that was turned is seen with the next poll of its point, at most a second later, and what sounds is ended."""
 BEGIN_US = 1 * S
@@ -114,7 +118,8 @@ def liveness(history: History) -> Breaches:
 
     Healthy is what drives this siren: output, unit, line and gateway, which has been up for eight seconds and knows
     the time, with nobody at the horn when it is due (what is for later may come while somebody is) and nothing else
-    that was said of it. Broker, hub, disk and all other devices may be in any trouble, several of them at once.
+    that was said of it. Broker, hub, disk and all other devices may be in any trouble, several of them at once. But
+    what is older than two minutes when it comes may have sounded before, and without a disk nobody knows.
     """
     for order in history.sounding_orders() if history.wired else ():
         for siren in order.sirens:
@@ -131,7 +136,9 @@ def liveness(history: History) -> Breaches:
                     or not history.clock_steady(gateway, history.begins_us, due + LIVE_US)
                     or any(low <= due + LIVE_US and due - KEY_US <= high for low, high, _ in history.locked(siren))
                     or history.rivals(order, siren, at - 60 * S, due + LIVE_US)
-                    or history.held(siren, 0, due + LIVE_US)):
+                    or (start is None and at - order.issued_us > YOUNG_US
+                        and history.wrong("disk", gateway, at - DISK_US, at + S))
+                    or history.held_off(siren, due + LIVE_US)):
                 continue
             if not any(c.on_wall_us <= due + LIVE_US and c.on_wall_us >= at for c in history.contacts_of(siren)):
                 yield f"{siren} was not on {LIVE_US / S:.0f} s after order {order.id} was due"
@@ -163,7 +170,7 @@ def golden(history: History) -> Breaches:
                 if stop is not None and off > stop:
                     continue
                 if history.wired and (
-                        history.rivals(order, siren, phases[0][0] - 60 * S, off) or history.held(siren, 0, off)
+                        history.rivals(order, siren, phases[0][0] - 60 * S, off) or history.held_off(siren, off)
                         or history.hurting(siren, phases[0][0] - STOP_US, off + GOLDEN_US)
                         or not history.alive(gateway, phases[0][0] - BOOT_US, off + GOLDEN_US)
                         or not history.clock_steady(gateway, history.begins_us, off)
@@ -229,7 +236,7 @@ def priority(history: History) -> Breaches:
                 (c.on_wall_us for c in contacts if c.on_wall_us >= arrived - 1), None)
             others = [o for o in history.orders if o not in (high, lower[0]) and siren in o.sirens]
             if (others or history.hurting(siren, arrived - 30 * S, end) or history.locked(siren) or first is None
-                    or not history.alive(gateway, arrived - BOOT_US, end) or history.held(siren, 0, end)
+                    or not history.alive(gateway, arrived - BOOT_US, end) or history.held_off(siren, end)
                     or any(a.siren in (siren, "all") for a in history.asks) or history.flood_spans(siren)
                     or not history.clock_steady(gateway, history.begins_us, end) or not _in_time(history, high, gateway)
                     or (high.start_wall_us is None and history.spans(lower[0], siren)[0][0] < arrived + LIVE_US)):

@@ -33,8 +33,7 @@ def honest(history: History) -> Breaches:
     for order in history.sounding_orders():
         for siren in order.sirens:
             section = history.sirens()[siren][1]
-            witnesses = {p.partition(".")[0] for p in section.points} | {Drive.of(section.drive).device}
-            if any(t.kind == "frozen" and t.on in witnesses for t in history.troubles):
+            if any(t.kind == "frozen" and t.on in history.witnesses(siren) for t in history.troubles):
                 continue
             sounds = history.sounds_of(siren)
             phases = _phases(history, order, siren)

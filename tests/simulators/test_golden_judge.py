@@ -61,3 +61,14 @@ def test_an_edge_waits_for_a_neighbour_that_has_just_fallen_silent_and_for_no_ot
     for known in (replace(one, share=1.0, from_us=one.from_us - 3 * S), replace(one, kind="frozen")):
         assert list(sound.golden(replace(history, troubles=[known]))) != []
     assert list(sound.golden(replace(history, troubles=[replace(one, share=1.0)]))) == []
+
+
+def test_a_siren_is_held_off_by_a_meter_that_froze_while_it_sounded_and_by_no_other() -> None:
+    history = lived("froze-while-it-sounded")
+    assert list(sound.golden(history)) == []
+    (froze,) = history.troubles
+    missed = [*sound.golden(replace(history, troubles=[replace(froze, kind="dead")]))]
+    assert missed
+    assert all("0 stretches of sound in phase 3" in what for what in missed)
+    before_us = min(c.on_wall_us for c in history.contacts) - S
+    assert list(sound.golden(replace(history, troubles=[replace(froze, from_us=before_us)]))) == missed
