@@ -112,6 +112,11 @@ class SimDevice:
         self._wave()
         return self._memory.value(self.profile.points[name])
 
+    def shown(self, name: str) -> Value:
+        """... and what it shows."""
+        self._wave()
+        return self._memory.shown(self.profile.points[name])
+
     def set_point(self, now_us: int, name: str, value: Value | None) -> None:
         """The site feeds a point: a current, a contact, a level. None hands it back to `[simulate]`."""
         self._advance(now_us)

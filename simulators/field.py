@@ -441,8 +441,9 @@ class Field:
         """What is wrong with a target (place -> fault -> share), and what can be. NoSuch when there is none."""
         return self.damage.on(target), self.damage.can(target)
 
-    def value(self, unit: str, name: str) -> Scalar:
-        """The true value of a point as of the last event, whatever the unit shows."""
+    def value(self, unit: str, name: str, *, shown: bool = False) -> Scalar:
+        """The true value of a point as of the last event, or what the unit shows."""
         self._point(unit, name)
-        self._feel(self._now_us, self._units[unit])
-        return self._units[unit].value(name)
+        device = self._units[unit]
+        self._feel(self._now_us, device)
+        return device.shown(name) if shown else device.value(name)

@@ -65,16 +65,12 @@ class Lowland:
     def _look(self) -> None:
         field, world = self._world.field, self._world
         for _, one in self._spots:
-            before = one.rows[-1].cm if one.rows else {}
             cm: dict[str, float | None] = {}
             wild = set()
             for gauge in one.spot.gauge:
                 unit, _, point = gauge.point.partition(".")
                 faults = {fault for found in field.faults(unit)[0].values() for fault in found}
-                if Fault.FROZEN in faults and gauge.id in before:
-                    cm[gauge.id] = before[gauge.id]
-                else:
-                    cm[gauge.id] = centimetres(one.spot, gauge.id, field.value(unit, point))
+                cm[gauge.id] = centimetres(one.spot, gauge.id, field.value(unit, point, shown=True))
                 if faults & WILD:
                     wild.add(gauge.id)
             one.rows.append(Shown(world.wall_us, field.waters.level_m(world.now_us, "road") * 100, cm, frozenset(wild)))

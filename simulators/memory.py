@@ -64,6 +64,10 @@ class Memory:
         """The true value, frozen or not."""
         return point.decode(self._raw(point), self._factor(point))
 
+    def shown(self, point: Point) -> Value:
+        """What a read shows."""
+        return point.decode(tuple(self._frozen.get(k, self._words[k]) for k in _keys(point)), self._factor(point))
+
     def _raw(self, point: Point) -> tuple[int, ...]:
         return tuple(self._words[k] for k in _keys(point))
 

@@ -17,6 +17,9 @@ START_LATE_US = 3 * S
 line had to be found free (`switch.py`: START_LATE_US, and one second for the frame)."""
 SAID_US = 3 * S
 """A line for which the disk does not answer leaves after two seconds, and is told within another."""
+FED_US = 8 * S
+"""A unit that answers now and then is asked for so long before it is silent thrice: three time-outs of a second, and
+the other units' between them."""
 WRITTEN_US = 3 * S
 """So long after a disk takes records again it has those that it did not take."""
 PATIENCE_US = 200 * MS
@@ -31,10 +34,11 @@ def no_unauth(history: History) -> Breaches:
     A cause is an order that a second judge authorises and that reached the gateway while it lived, from its arrival
     (or its instant by a clock the gateway was told) to the end of its pattern and L; or somebody listed at the
     cabinet, for his seconds and L; or a vote of gauges under a signed policy (VOTE). L is 5 s, and the longer bound of
-    the output's class when its line, unit or gateway was in trouble about the end. Whoever welds an output or sounds it
-    by hand before that is over has it on until he ends, and what is due by then goes on from there. No cause is a drill
-    that comes or is due in SAFE-MIN, nor a wish at the cabinet then; nor what was issued before a journal was lost,
-    from then on.
+    the output's class when its line, unit or gateway was in trouble about the end; where that answers now and then, it
+    counts from the last question, for each feeds a board's time-out, and who was silent thrice is asked no more.
+    Whoever welds an output or sounds it by hand before that is over has it on until he ends, and what is due by then
+    goes on from there. No cause is a drill that comes or is due in SAFE-MIN, nor a wish at the cabinet then; nor what
+    was issued before a journal was lost, from then on.
     """
     for siren in history.sirens():
         spans = ordered_spans(history, siren) + history.flood_spans(siren)
@@ -58,7 +62,9 @@ def no_unauth(history: History) -> Breaches:
 
 def _rest_us(history: History, siren: str, end: int) -> int:
     """L: how long it may still be on when what asked for it is over."""
-    return max(LEASE_US, history.bound_us(siren) if history.hurting(siren, end, end + LEASE_US) else 0)
+    hurt = history.hurting(siren, end, end + LEASE_US)
+    fed_us = FED_US if any(t.share < 1 for t in hurt) else 0
+    return max(LEASE_US, history.bound_us(siren) + fed_us if hurt else 0)
 
 
 def ordered_spans(history: History, siren: str) -> list[tuple[int, int]]:
