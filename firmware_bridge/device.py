@@ -142,6 +142,8 @@ class Device:
         self.state = UNKNOWN
         self._requests = Requests(id, bus, unit, profile.line)
         self._cuts: frozenset[Cut] = frozenset()
+        self._single: set[Point] = set()
+        """What was refused although it was asked for alone."""
         self._plans: dict[tuple[Point, ...], list[Block | Exchange]] = {}
         """What was planned under these cuts: the same points are due together again and again."""
         self._silences = 0
@@ -365,9 +367,20 @@ class Device:
         return self._took(self._belief.lose(now_us, why, self.profile.points.values()))
 
     def _part(self, event: Finished, block: Block | Exchange, outcome: Outcome) -> list[Submit]:
-        """Ask again in two reads for a block that the unit refuses as one, and never for the whole again."""
-        cut = block.cut() if isinstance(outcome, Refused) and outcome.code in ILLEGAL else None
+        """Ask again in two reads for a block that the unit refuses as one, and not for the whole again.
+
+        Unless it answers what it refused when that was asked for alone: then it refused everything for a while, and
+        what was learned of its blocks in that time is forgotten. Else a line would be full of single reads for ever.
+        """
+        if self._single and isinstance(outcome, Reply) and not self._single.isdisjoint(block.points):
+            self._single.clear()
+            self._cuts = frozenset()
+            self._plans.clear()
+        if not isinstance(outcome, Refused) or outcome.code not in ILLEGAL:
+            return []
+        cut = block.cut()
         if cut is None:
+            self._single.update(block.points)
             return []
         self._cuts |= {cut}
         self._plans.clear()

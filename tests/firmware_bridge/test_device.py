@@ -151,6 +151,22 @@ def test_a_refused_block_is_parted_for_good_until_only_the_culprit_is_bad(tmp_pa
     assert reads == [Read(H, 0, 4), Read(H, 4, 1), Read(H, 5, 1), Read(H, 6, 2)]
 
 
+def test_a_unit_that_refused_everything_for_a_while_is_asked_for_whole_blocks_again(tmp_path: Path) -> None:
+    """Else eight reads stood for one ever after, and a slow line had no room for them."""
+    text = "[points]\n" + "".join(f'p{n} = {{ at = "holding:{n}", poll_ms = 1000 }}\n' for n in range(8))
+    bench = Bench(profile_of(tmp_path, text)).link_up()
+    bench.run(1 * S)
+    bench.fault = lambda t: Refused(2)
+    bench.run(5 * S)
+    assert [bench.value(f"p{n}") for n in range(8)] == [NoValue.REFUSED] * 8
+    bench.fault = lambda t: None
+    bench.run(2 * S)
+    bench.wire.clear()
+    bench.run(1 * S)
+    assert [t.request for _, t in bench.wire] == [Read(H, 0, 8)]
+    assert [bench.value(f"p{n}") for n in range(8)] == [0] * 8
+
+
 def test_a_hole_that_the_unit_does_not_answer_for_is_parted_at(tmp_path: Path) -> None:
     text = '[line]\nhole = 10\n[points]\n' + "".join(
         f'p{n} = {{ at = "holding:{n}", poll_ms = 1000 }}\n' for n in (0, 1, 2, 9))
