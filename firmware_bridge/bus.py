@@ -269,7 +269,7 @@ class Bus:
     def _charge(self, now_us: int, unit: Unit, flight: Flight) -> None:
         """The time a silence cost, or a gateway's word for one, is paid for by not probing for nine times as long."""
         if unit.standing is DEMOTED:
-            self._probe_us = max(self._probe_us, now_us) + (PROBE_SHARE - 1) * (now_us - flight.sent_us)
+            self._probe_us = max(self._probe_us, now_us + (PROBE_SHARE - 1) * (now_us - flight.sent_us))
             self._reopen_if_all_silent(now_us)
 
     def _landed(self, now_us: int, tid: int) -> tuple[Unit, Flight]:

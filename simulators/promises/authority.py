@@ -10,16 +10,15 @@ from controller.event import Record
 from controller.wire import Mode, Stage, to_wall_us
 from firmware_bridge.machine import MS, S
 from simulators.promises.facts import NEVER_US, Ordered, Sounding
-from simulators.promises.history import GOLDEN_US, LEASE_US, STOP_US, Breaches, History, under
+from simulators.promises.history import GOLDEN_US, LEASE_US, OCTETS, STOP_US, Breaches, History, under
 
 START_LATE_US = 3 * S
 """How long after the last instant at which it may begin a sounding may still begin: it was believed in time, and the
 line had to be found free (`switch.py`: START_LATE_US, and one second for the frame)."""
 SAID_US = 3 * S
 """A line for which the disk does not answer leaves after two seconds, and is told within another."""
-FED_US = 8 * S
-"""A unit that answers now and then is asked for so long before it is silent thrice: three time-outs of a second, and
-the other units' between them."""
+UNHEARD = OCTETS | {"dropped"}
+"""Faults by which a unit does what it is asked, and is not heard."""
 WRITTEN_US = 3 * S
 """So long after a disk takes records again it has those that it did not take."""
 PATIENCE_US = 200 * MS
@@ -34,8 +33,8 @@ def no_unauth(history: History) -> Breaches:
     A cause is an order that a second judge authorises and that reached the gateway while it lived, from its arrival
     (or its instant by a clock the gateway was told) to the end of its pattern and L; or somebody listed at the
     cabinet, for his seconds and L; or a vote of gauges under a signed policy (VOTE). L is 5 s, and the longer bound of
-    the output's class when its line, unit or gateway was in trouble about the end; where that answers now and then, it
-    counts from the last question, for each feeds a board's time-out, and who was silent thrice is asked no more.
+    the output's class when its line, unit or gateway was in trouble about the end. Who lost his journal must read that
+    it is on, and each question feeds a board's time-out: there L counts from when its answers can be heard.
     Whoever welds an output or sounds it by hand before that is over has it on until he ends, and what is due by then
     goes on from there. No cause is a drill that comes or is due in SAFE-MIN, nor a wish at the cabinet then; nor what
     was issued before a journal was lost, from then on.
@@ -62,9 +61,9 @@ def no_unauth(history: History) -> Breaches:
 
 def _rest_us(history: History, siren: str, end: int) -> int:
     """L: how long it may still be on when what asked for it is over."""
-    hurt = history.hurting(siren, end, end + LEASE_US)
-    fed_us = FED_US if any(t.share < 1 for t in hurt) else 0
-    return max(LEASE_US, history.bound_us(siren) + fed_us if hurt else 0)
+    hurt, lost = history.hurting(siren, end, end + LEASE_US), history.lost_at(history.gateway_of(siren), end)
+    heard_us = max((t.to_us for t in hurt if lost and t.kind in UNHEARD), default=end)
+    return max(LEASE_US, heard_us - end + history.bound_us(siren) if hurt else 0)
 
 
 def ordered_spans(history: History, siren: str) -> list[tuple[int, int]]:

@@ -306,6 +306,10 @@ class History:
         return bool(self.held(siren, 0, until_us)) or any(
             c.on_wall_us <= at_us <= c.end_us + SHOWN_US for at_us in froze for c in self.contacts_of(siren))
 
+    def lost_at(self, gateway: str, at_us: int) -> bool:
+        """Whether its journal was lost at this very instant."""
+        return any(t.kind == "lost" and t.on == gateway and t.from_us == at_us for t in self.troubles)
+
     def witnesses(self, siren: str) -> set[str]:
         """The devices that tell of it: its feedback's, and its drive."""
         section = self._sirens[siren][1]

@@ -87,6 +87,19 @@ def test_units_for_which_a_gateway_speaks_cost_no_more_than_that_share() -> None
     assert {unit.standing for unit in wire.bus.units.values()} == {Standing.GOOD}
 
 
+def test_what_orders_to_a_dead_unit_cost_does_not_put_its_next_probe_off_for_minutes() -> None:
+    wire = line(u9=Slave(dead=True))
+    for _ in range(100):
+        wire.submit(9, ON, Priority.ORDER, timeout_us=1 * S)
+        wire.run(wire.now_us + 200 * MS)
+    wire.slaves[9].dead = False
+    back_us = wire.now_us
+    while wire.bus.units[9].standing is not Standing.GOOD:
+        assert wire.now_us < back_us + 11 * S
+        wire.submit(9, TEN, Priority.POLL)
+        wire.run(wire.now_us + S)
+
+
 def test_an_order_to_a_demoted_unit_is_tried() -> None:
     wire = line(u9=Slave(dead=True))
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""What is on without a cause is caught, and for how long a board may be fed by our own questions."""
+"""What is on without a cause is caught, also when nobody can read that it is."""
 
 from dataclasses import replace
 
@@ -7,13 +7,13 @@ from simulators.promises import authority
 from tests.simulators.bench_judges import lived
 
 
-def test_a_board_that_answers_now_and_then_is_fed_for_a_while_and_no_other() -> None:
+def test_who_lost_his_journal_and_hears_no_answers_feeds_a_board_and_nobody_else_does() -> None:
     history = lived("fed-by-our-own-questions")
     assert list(authority.no_unauth(history)) == []
-    whole = [replace(t, share=1.0) for t in history.troubles]
-    late = [*authority.no_unauth(replace(history, troubles=whole))]
-    assert late
-    assert all("was on for" in what for what in late)
+    unheard = next(t for t in history.troubles if t.kind == "dropped")
+    others = [t for t in history.troubles if t is not unheard]
+    for known in (others, [*others, replace(unheard, kind="dead")]):
+        assert any("s-101 was on for" in what for what in authority.no_unauth(replace(history, troubles=known)))
     longest = max(history.contacts, key=lambda c: c.end_us)
-    later = replace(longest, off_wall_us=longest.end_us + 6 * S)
+    later = replace(longest, off_wall_us=unheard.to_us + 6 * S)
     assert len(list(authority.no_unauth(replace(history, contacts=[later])))) == 1
