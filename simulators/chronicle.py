@@ -85,11 +85,10 @@ class Chronicle:
             return
         # The gateway's clock was told up to a second ago, and its error counts in the order's favour.
         now, late = clock.wall_us, clock.wall_us + S
-        instants = [now, late, now - clock.error_us, late + clock.error_us]
-        believed = clock.trust is not Trust.UNTRUSTED
-        if not believed:
-            # Without the time it takes stops alone, wherever they come in, and cannot know whether they are old.
-            instants = [_issued(body)] if body.get("action") == Action.STOP else []
+        instants: list[int | None] = [now, late, now - clock.error_us, late + clock.error_us]
+        if clock.trust is Trust.UNTRUSTED:
+            # Without the time it takes stops alone, wherever they come in, and knows of nothing whether it is old.
+            instants = [None] if body.get("action") == Action.STOP else []
         good = any(worth(payload, at) for at in instants)
         self._arrivals.append(Arrival(id, world.wall_us, str(body["id"]), good, clock.wall_us))
 
@@ -143,8 +142,8 @@ class Chronicle:
             watched=self.watched, roadside=list(_stretches(contacts, beside)), begins_us=BEGIN_US + wall, wired=True)
 
 
-def worth(data: bytes, wall_us: int) -> bool:
-    """Whether the office could have sent this now, says the second judge."""
+def worth(data: bytes, wall_us: int | None) -> bool:
+    """Whether the office could have sent this now, or at any time, says the second judge."""
     return authority.authorised(data, office.SIGNERS, office.DEPLOYMENT, wall_us)
 
 
@@ -154,13 +153,6 @@ def _body(data: bytes) -> dict[str, Any]:
         return strictjson.load(office.unb64(json.loads(data)["payload"]), wire.MAX_ORDER_BYTES)
     except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError):
         return {}
-
-
-def _issued(body: Mapping[str, Any]) -> int:
-    try:
-        return wire.to_wall_us(body["issued_at"])
-    except (KeyError, TypeError, AttributeError, Malformed):
-        return 0
 
 
 def _grave(stop: Order) -> bool:

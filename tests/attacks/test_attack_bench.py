@@ -184,5 +184,14 @@ def test_the_judge_calls_nothing_authorised_that_is_spelled_otherwise() -> None:
     assert order.body.action is Action.SOUND
 
 
+def test_for_who_does_not_know_the_time_nothing_is_too_old_and_no_key() -> None:
+    now = 1_789_696_800 * S
+    desk = office.Desk(Attack(SEED).config.signals)
+    for order in (desk.stop(now, LI, OLD), desk.stop(now - 3600 * S, LI)):
+        assert authority.authorised(order.data, SIGNERS, DEPLOYMENT, None)
+        assert not authorised(order.data, now)
+    assert not authority.authorised(desk.stop(now, LI, MALLORY).data, SIGNERS, DEPLOYMENT, None)
+
+
 def authorised(data: bytes, wall_us: int) -> bool:
     return authority.authorised(data, SIGNERS, DEPLOYMENT, wall_us)
