@@ -89,7 +89,7 @@ def stop_wins(history: History) -> Breaches:
                 continue
             later = [(on, off) for o in history.sounding_orders() if siren in o.sirens and o.issued_us >= issued - 1
                      for on, off in history.spans(o, siren)]
-            later += [(on, off) for on, off in history.asked_spans(siren) if on >= at]
+            later += [(on, off) for on, off in history.asked_spans(siren) if on >= issued]
             # A flood has its siren once: what began before the stop was issued does not begin again.
             later += [] if any(c[0].on_wall_us <= issued for c in flood.begun(history, siren)) else \
                 history.flood_spans(siren)

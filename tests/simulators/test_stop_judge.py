@@ -34,3 +34,14 @@ def test_a_stop_ends_a_flood_that_began_before_it_was_issued_and_no_later_one() 
     others = [o for o in history.orders if o is not stop]
     (still,) = sound.stop_wins(replace(history, orders=[*others, later]))
     assert "still sounded" in still
+
+
+def test_a_stop_ends_what_was_asked_for_at_the_cabinet_before_it_was_issued_and_nothing_later() -> None:
+    history = lived("stop-that-is-older-than-a-wish")
+    assert list(sound.stop_wins(history)) == []
+    (stop,) = history.stops()
+    (asked,) = (a for a in history.asks if a.verb == "activate")
+    later = replace(stop, body=stop.body.model_copy(update={"issued_at": to_text(asked.at_us + 500_000)}))
+    others = [o for o in history.orders if o is not stop]
+    (still,) = sound.stop_wins(replace(history, orders=[*others, later]))
+    assert "still sounded" in still
