@@ -7,7 +7,7 @@ from controller.trust import Reason
 from controller.wire import Birth, Receipt, Stage, State
 from firmware_bridge.machine import S
 from simulators.promises.facts import Ordered
-from simulators.promises.history import GOLDEN_US, STOP_US, Breaches, History, overlap
+from simulators.promises.history import GOLDEN_US, LIVE_US, Breaches, History, overlap
 
 PASSING = frozenset({Reason.NO_TIME, Reason.NOT_YET, Reason.BUSY})
 """Refusals that another attempt may undo: not yet the last word."""
@@ -70,7 +70,7 @@ def _phases(history: History, order: Ordered, siren: str) -> list[tuple[int, int
         return phases
     came_us, edge_us = arrived[0].at_us, phases[0][0]
     late_us = edge_us - came_us if history.hurting(siren, came_us, edge_us) else 0
-    return [(on - late_us, off - late_us) for on, off in phases] if late_us > STOP_US else phases
+    return [(on - late_us, off - late_us) for on, off in phases] if late_us > LIVE_US else phases
 
 
 def _placed(history: History, order: Ordered, siren: str, phases: list[tuple[int, int]]) -> bool:
