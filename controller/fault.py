@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from controller.config import Drive
 from controller.event import Notice, Record
-from controller.switch import Balked, Off, On, Switch, SwitchEvent
+from controller.phase import Balked, Off, On
+from controller.switch import Switch, SwitchEvent
 from firmware_bridge.event import Abort, Begin
 from firmware_bridge.machine import S
 from firmware_bridge.profile import Profile

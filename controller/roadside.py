@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from controller.config import Drive
 from controller.event import Notice
+from controller.phase import Off, On, Switched
 from controller.spot import BeaconSection, BoomSection, SignSection
-from controller.switch import Off, On, Switch, Switched
+from controller.switch import Switch
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
 from firmware_bridge.machine import S, Woken, earliest
 from firmware_bridge.profile import Profile

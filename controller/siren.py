@@ -21,10 +21,11 @@ from controller.fault import PATIENCE_US, Fault
 from controller.grade import Grading
 from controller.isolator import Isolator
 from controller.motor import Ill, Motor
+from controller.phase import Balked, Off, On, Seen, Switched
 from controller.quiet import Quiet
 from controller.sounding import Sounding
 from controller.strain import Began
-from controller.switch import PREPARE_US, Balked, Off, On, Seen, Switch, Switched, SwitchEvent
+from controller.switch import PREPARE_US, Switch, SwitchEvent
 from controller.watch import Says, Stand, Watch
 from controller.wire import Stage
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from controller.config import Drive
+from controller.phase import Balked, Off, On, Seen, Switched
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence, Priority
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import OutputClass, Profile
@@ -88,47 +89,6 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
     (State.ON, Move.FALL): State.TURNING_ON,
     (State.TURNING_OFF, Move.CONFIRM): State.OFF,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class On:
-    """Sound the on-phase `n` from `at_us` (at once if that is past) until `until_us` (None: until Off), by `action`."""
-
-    n: int
-    at_us: int
-    until_us: int | None
-    tone: str = "steady"
-    action: str = "activate"
-
-
-@dataclass(frozen=True, slots=True)
-class Off:
-    """Off at once, before everything else, even when it is believed to be off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The output's state point told on or off; `at_us` is when."""
-
-    on: bool
-    at_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """The device acknowledged the edge of phase `n`, or (on False) confirmed the off."""
-
-    on: bool
-    n: int
-    edge_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Balked:
-    """An on, a renewal or an off did not succeed, and why; it is tried again where that makes sense."""
-
-    on: bool
-    why: str
 
 
 SwitchEvent = On | Off | Seen | Edged | Ended | Presence | Woken
@@ -420,6 +380,8 @@ class Switch:
     def _seen(self, now_us: int, seen: Seen) -> list[SwitchEffect]:
         """What the output's own state point says of what we commanded."""
         phase = self._phase
+        if seen.on and self._untouched and not self._latched:
+            return self._clear(now_us, phase or self._next)
         if phase is None:
             return []
         if self.state is State.TURNING_ON and self._flight is None and self._again_us is None \
@@ -440,6 +402,21 @@ class Switch:
             self._again_us = max(now_us, self._tried_us + RETRY_ON_US)
             return [Balked(True, "the output fell back")]
         return []
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether no edge of ours, on or off, is known yet: what is on now is on from before this start."""
+        return self.quiet_us is None and not self._edge_us and self.state in (State.UNKNOWN, State.TURNING_ON)
+
+    def _clear(self, now_us: int, coming: On | None) -> list[SwitchEffect]:
+        """It is on from before, in the silence ahead of our first phase: off first, or that silence is not heard."""
+        if coming is None or coming.at_us - now_us < LAST_CALL_US or None not in (self._phase, self._next):
+            return []
+        out: list[SwitchEffect] = [Balked(False, "on from before this start")]
+        if self._flight is not None:
+            out.append(Abort(self.drive.device, self._flight.begin.token))
+        self._next = coming
+        return [*out, self._cancel(now_us, now_us)]
 
     def _worth(self, now_us: int) -> bool:
         """Whether enough of the phase is left for another try."""

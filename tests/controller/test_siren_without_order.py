@@ -1,8 +1,13 @@
 """What sounds without our order: cut where it is our output, told and left alone where a hand did it."""
 
+import pytest
+
 from controller.conduct import State
+from controller.wire import Stage
 from firmware_bridge.event import Priority
-from firmware_bridge.machine import S
+from firmware_bridge.machine import MS, S
+from firmware_bridge.profile import Profile
+from firmware_bridge.reading import Quality, Reading, Took
 from tests.controller.bench_siren import COILS, HORN, T0, Field, beat
 
 
@@ -78,3 +83,25 @@ def test_a_motor_that_runs_down_is_ours() -> None:
     f.order(beat(10, 1))
     f.run(T0 + 60 * S)
     assert f.notices == []
+
+
+@pytest.mark.parametrize("silence_us", [500 * MS, 900 * MS, 1700 * MS, 2300 * MS])
+@pytest.mark.parametrize("drive", [COILS, HORN])
+def test_what_is_on_from_before_the_start_is_off_before_the_next_phase(drive: Profile, silence_us: int) -> None:
+    """A process that died in a phase and came back in the silence after it, or in that before the next."""
+    warning = beat(3, 3, 3)
+    f = Field(drive, polled=False)
+    f.out.on = True
+    f.look()
+    f.clock()
+    f.siren_told(Took("panel", (Reading("panel", "locked", False, Quality.GOOD, 0),)))
+    f.live(warning, start_us=silence_us - 6 * S, resumed=True)
+    for n in range(24):
+        f.later(200 * MS + n * 500 * MS, f.poll)
+    f.run(12 * S)
+    (began, ended), (on_us, off_us) = f.ons()
+    assert began == 0
+    assert ended <= 300 * MS, "cut as soon as it was read"
+    assert on_us == pytest.approx(silence_us, abs=60 * MS)
+    assert off_us == pytest.approx(silence_us + 3 * S, abs=100 * MS)
+    assert f.end().stage in (Stage.FINISHED, Stage.FAILED)
