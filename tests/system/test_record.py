@@ -60,11 +60,11 @@ def begun(recorder: "subprocess.Popen[str]") -> dict[str, Any]:
     return begin
 
 
-def test_five_seconds_of_a_line_with_a_sounding_in_it(city: City, tmp_path: Path) -> None:
-    recorder = started(city, OURS, "line-1", "--seconds", "5", "-o", str(tmp_path / "line.toml"))
+def test_some_seconds_of_a_line_with_a_sounding_in_it(city: City, tmp_path: Path) -> None:
+    recorder = started(city, OURS, "line-1", "--seconds", "9", "-o", str(tmp_path / "line.toml"))
     begin = begun(recorder)
     assert (begin["kind"], begin["gateway"], begin["bus"]) == ("recording", OURS, "line-1")
-    assert ctl(city, OURS, "activate", "s-102", "--seconds", "2").returncode == 0
+    assert ctl(city, OURS, "activate", "s-102", "--seconds", "5", "--maintenance").returncode == 0
     out, err = recorder.communicate(timeout=60)
     assert (recorder.returncode, err) == (0, "")
     answer = json.loads(out)
