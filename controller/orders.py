@@ -277,12 +277,13 @@ class Orders:
         self._waiting.pop(entry.id, None)
         for part in entry.parts.values():
             if part.state is State.WAITING:
-                self._give(entry, part, resumed=False)
+                self._give(entry, part)
                 self._answer(entry, part.siren, Stage.ACCEPTED)
 
-    def _give(self, entry: Entry, part: Part, resumed: bool) -> None:
+    def _give(self, entry: Entry, part: Part, since_us: int | None = None) -> None:
         part.step(Kind.GO)
-        self._out.append(self._site.task(entry.accept, part.siren, entry.activation(part.siren), part.started, resumed))
+        activation = entry.activation(part.siren)
+        self._out.append(self._site.task(entry.accept, part.siren, activation, part.started, since_us))
 
     def _progressed(self, event: Progress) -> None:
         entry = self._ledger.get(event.order)
@@ -384,8 +385,8 @@ class Orders:
             return
         match fate(accept, part.started, self._site.timeline(accept), self._wall.believed_us,
                    self._ledger.alive_wall_us, self._now_us - (self._born_us or 0), self._regime.safe_min):
-            case GoesOn(cut):
-                self._give(entry, part, resumed=True)
+            case GoesOn(cut, since_us):
+                self._give(entry, part, since_us)
                 if cut:
                     self._answer(entry, part.siren, Stage.TROUBLE, "cut by restart, goes on")
             case Over(stage, reason):

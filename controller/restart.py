@@ -2,7 +2,9 @@
 
 A person's sounding at the cabinet and a drill that began at once are over. A programme goes on with its next signal,
 an armed one is armed again. A live warning goes on where it would be by now, if the gateway was away a short time
-only; after a longer one the centre must decide again. It refuses to know sirens and orders other than this one.
+only; after a longer one the centre must decide again. One for now that had not begun, and was accepted at an instant
+that by the clock is still to come, counts from when it was signed: the clock was wrong then, or is now, and nobody
+waits for it. It refuses to know sirens and orders other than this one.
 """
 
 from dataclasses import dataclass
@@ -13,14 +15,15 @@ from controller.wire import Mode, Stage
 from firmware_bridge.machine import S
 
 OUTAGE_US = 60 * S
-"""A live warning is taken up after an outage of no more than this, and waits no longer for a clock that went back."""
+"""A live warning is taken up after an outage of no more than this, and where a clock went back by no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoesOn:
-    """It is given to the siren again; `cut` when part of it is lost."""
+    """It is given to the siren again, and counts from `since_us`; `cut` when part of it is lost."""
 
     cut: bool
+    since_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,25 @@ def fate(accept: Accept, started: bool, timeline: Timeline | None, wall_us: int 
     if wall_us is None or (bare and accept.mode is not Mode.LIVE):
         return Over(Stage.FAILED) if not accept.scheduled and up_us > OUTAGE_US else Waits()
     away = alive_wall_us is None or abs(wall_us - alive_wall_us) > OUTAGE_US
-    ahead_us = accept.start_wall_us - wall_us
-    if ahead_us > 0:
-        # What had begun is not still to come: the clock went back, and nobody knows how long we were away. What was to
-        # begin at once is still to come only where that is a matter of seconds: nobody expects it in a day, or a year.
-        late = not accept.scheduled and (away or ahead_us > OUTAGE_US)
-        return Over(Stage.FAILED) if started or late else GoesOn(cut=False)
+    since_us = accept.start_wall_us
+    if since_us > wall_us:
+        # What had begun is not still to come: the clock went back, and nobody knows how long we were away.
+        if started:
+            return Over(Stage.FAILED)
+        if accept.scheduled:
+            return GoesOn(False, since_us)
+        # What was to begin at once begins at once, where that is a matter of seconds: nobody expects it in a day, or a
+        # year. It was accepted after it was signed, so from then on it sounds no longer than was asked.
+        if away or since_us - wall_us > OUTAGE_US:
+            return Over(Stage.FAILED)
+        since_us = min(accept.issued_wall_us, wall_us)
     if not started and wall_us > accept.expires_wall_us:
         return Over(Stage.EXPIRED)
-    gone_us = wall_us - accept.start_wall_us
+    gone_us = wall_us - since_us
     if gone_us >= accept.limit_us:
         return Over(Stage.FAILED)
     if accept.mode is Mode.LIVE:
         left = not away and bool(timeline.without_phases_before(gone_us).phases)
     else:
         left = bool(timeline.without_segments_before(gone_us).segments)
-    return GoesOn(cut=True) if left else Over(Stage.FAILED)
+    return GoesOn(gone_us > 0, since_us) if left else Over(Stage.FAILED)

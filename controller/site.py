@@ -143,18 +143,21 @@ class Site:
             return None
         return self._signals.timeline(name)
 
-    def task(self, accept: Accept, siren: str, activation: str, started: bool, resumed: bool) -> Activate | QuietTest:
-        """What a siren is told to do for it; `started`: it had begun before a restart, after which it is `resumed`."""
+    def task(self, accept: Accept, siren: str, activation: str, started: bool,
+             since_us: int | None = None) -> Activate | QuietTest:
+        """What a siren is told to do for it; `started`: it had begun before a restart; `since_us`: it is taken up after
+        one, and counts from this instant."""
         if accept.action is Action.QUIET_TEST:
             return QuietTest(siren, activation, accept.order, accept.by)
         timeline, expires_us = self.timeline(accept), accept.expires_wall_us
         assert timeline is not None, accept
-        if resumed and started:
+        resumed = since_us is not None
+        if since_us is not None and started:
             # It did start in time; what is left may begin as long as there is something left.
-            expires_us = max(expires_us, accept.start_wall_us + accept.limit_us)
+            expires_us = max(expires_us, since_us + accept.limit_us)
         return Activate(
             siren=siren, activation=activation, order=accept.order, mode=accept.mode, rank=accept.rank,
-            timeline=timeline, start_wall_us=accept.start_wall_us if accept.scheduled or resumed else None,
+            timeline=timeline, start_wall_us=accept.start_wall_us if accept.scheduled else since_us,
             limit_us=accept.limit_us, expires_wall_us=expires_us, by=accept.by, resumed=resumed, growl=accept.growl,
             # What a restart cut has begun its day already.
             fresh=accept.fresh and not (resumed and started),

@@ -16,7 +16,7 @@ RESTARTS = {
     "live, long outage": (live(), True, 61, Stage.FAILED),
     "live, its time is over": (live(sound="disaster-gansu"), True, 55, "goes on"),
     "live, begun by a clock that went back": (live(), True, -30, Stage.FAILED),
-    "live, not yet started, a clock that went back by seconds": (live(), False, -59, "armed"),
+    "live, not yet started, a clock that went back by seconds": (live(), False, -59, "at once"),
     "live, not yet started, a clock that went back by minutes": (live(), False, -61, Stage.FAILED),
     "live, armed, a clock that went back by minutes": (live(start_s=200), False, -61, "armed"),
     "programme, begun by a clock that went back": (drill(sound="demo-918", start_s=10), True, 5, Stage.FAILED),
@@ -48,12 +48,12 @@ def test_what_a_restart_cut(case: str) -> None:
     before = cut(data, started)
     after = Desk(sirens=("s-1",), records=before.records, wall_s=wall_s, boot="two")
     given = of(Activate, after.first)
-    if expected in ("goes on", "armed"):
+    if expected in ("goes on", "armed", "at once"):
         (one,) = given
         assert one.resumed
-        assert (said(after.first) == []) is (expected == "armed")
+        assert (said(after.first) == []) is (expected != "goes on")
         (first,) = [r for r in before.records if r.kind == "accept"]
-        assert one.start_wall_us == first.body["start_wall_us"]
+        assert one.start_wall_us == (WALL + wall_s * S if expected == "at once" else first.body["start_wall_us"])
         assert after.arrives(data) == [SayAgain(name(1))]
         assert after.tick(wall_s + 1, after_s=1) == []
         assert said(after.progress(one, Stage.FINISHED)) == [("s-1", Stage.FINISHED, "")]
@@ -63,6 +63,25 @@ def test_what_a_restart_cut(case: str) -> None:
     third = Desk(sirens=("s-1",), records=after.records, wall_s=wall_s, boot="three")
     assert third.first == []
     assert third.arrives(data) == [SayAgain(name(1))]
+
+
+@pytest.mark.parametrize(("data", "wall_s", "since_s"), [
+    (live(issued_s=-1, max_duration_s=18), 14, -1),
+    (live(issued_s=-1, max_duration_s=18), 17, None),
+    (live(max_duration_s=18), 29.9, None),
+    (live(), -31, None),
+])
+def test_a_warning_for_now_does_not_wait_for_the_instant_that_a_wrong_clock_showed(
+        data: bytes, wall_s: float, since_s: float | None) -> None:
+    """Seed 21540: accepted while the clock was thirty seconds ahead, cut before it began: it counts from when it was
+    signed, and is over when that is longer ago than it lasts."""
+    before = Desk(sirens=("s-1",), wall_s=30)
+    before.written(before.arrives(data))
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=wall_s, boot="two")
+    given = of(Activate, after.first)
+    assert [a.start_wall_us for a in given] == ([] if since_s is None else [WALL + round(since_s * S)])
+    told = ("s-1", Stage.TROUBLE, "cut by restart, goes on") if given else ("s-1", Stage.FAILED, "cut by restart")
+    assert said(after.first) == [told]
 
 
 def test_a_warning_for_now_does_not_wait_for_the_day_that_a_wrong_clock_showed() -> None:
