@@ -23,6 +23,7 @@ from controller.site import Target
 from controller.wire import Action, OrderBody
 from firmware_bridge.machine import S
 from hub import keys
+from hub.draft import EARLY_US
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
 DEPLOYMENT, PROVINCE, DISTRICT = "demo", "41", "41/01/03"
@@ -152,12 +153,14 @@ class Desk:
 
     def order(self, wall_us: int, *signers: Key, sound: str | None = "demo-air-raid", in_s: float | None = None,
               life_s: float = 240, digest: str | None = None, **changes: Any) -> Order:
-        """Issued now; begins at once or in `in_s` seconds. What is given as None is left out."""
+        """Issued now; begins at once or in `in_s` seconds, and may begin from as early as the hub's desk says, for
+        `life_s`. What is given as None is left out."""
         self._n += 1
+        early_us = wall_us - EARLY_US
         plain: dict[str, Any] = {
             "v": 1, "id": self._prefix + f"{self._n:0{32 - len(self._prefix)}x}", "deployment": DEPLOYMENT,
-            "issuer": "office", "issued_at": wire.to_text(wall_us), "not_before": wire.to_text(wall_us),
-            "expires_at": wire.to_text(wall_us + round(life_s * S)), "area": DISTRICT, "action": "sound",
+            "issuer": "office", "issued_at": wire.to_text(wall_us), "not_before": wire.to_text(early_us),
+            "expires_at": wire.to_text(early_us + round(life_s * S)), "area": DISTRICT, "action": "sound",
             "mode": "live", "sequence": self._n, "trust_version": VERSION,
         }
         if sound is not None:

@@ -21,6 +21,8 @@ UNHEARD = OCTETS | {"dropped"}
 """Faults by which a unit does what it is asked, and is not heard."""
 WRITTEN_US = 3 * S
 """So long after a disk takes records again it has those that it did not take."""
+ERROR_US = 500 * MS
+"""A clock's own error: what is made up is uncertain by 0.3 s at most."""
 PATIENCE_US = 200 * MS
 """A live order waits so long for the disk."""
 EDGE_US = 50 * MS
@@ -194,7 +196,8 @@ def _no_journal(history: History, gateway: str, at_us: int) -> bool:
 
 def fresh(history: History) -> Breaches:
     """FRESH: what begins is within the time in which it may, by the clock that the gateway was told, at the instant of
-    its arrival or of its first edge; with 2 s for an issuer's clock, the clock's own error, and 3 s for the start.
+    its arrival or of its first edge; with the clock's own error, and 3 s for the start. What an issuer's clock may be
+    off stands in the order.
 
     Judged is the first write after an arrival, whoever signed, that nothing else asked for.
     """
@@ -212,7 +215,7 @@ def fresh(history: History) -> Breaches:
             if first.on_wall_us > (order.start_wall_us or arrived[-1].at_us) + history.length_us(order):
                 continue
             begins = first.on_wall_us + history.clock_at(gateway, first.on_wall_us).offset_us
-            low = to_wall_us(order.body.not_before) - STOP_US
+            low = to_wall_us(order.body.not_before) - ERROR_US
             high = to_wall_us(order.body.expires_at) + START_LATE_US
             if not any(low <= clock <= high for clock in (begins, *(a.clock_us for a in arrived))):
                 yield f"{siren} began order {order.id} at {begins}, outside {low} to {high}"

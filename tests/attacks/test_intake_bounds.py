@@ -11,6 +11,7 @@ from controller.event import Record
 from controller.intake import Intake, untimely
 from controller.trust import Reason, Unverified
 from firmware_bridge.machine import MS, S
+from hub.draft import EARLY_US
 
 SIGNALS = config.load(DEMO / "gateway-3.toml").signals
 NOW = wire.to_wall_us("2026-09-18T02:00:00.000Z")
@@ -46,9 +47,16 @@ def test_the_edges_of_time_belong_to_the_order() -> None:
     early = dataclasses.replace(order, not_before_us=NOW - 5 * S)
     assert untimely(early, NOW - 2 * S, 0) is None
     assert untimely(early, NOW - 2 * S - 1, 0) is Reason.NOT_YET
-    assert untimely(order, NOW, 0) is None
-    assert untimely(order, NOW - 1, 0) is Reason.NOT_YET
-    assert untimely(order, NOW - 1, 1) is None
+    first = dataclasses.replace(order, not_before_us=NOW)
+    assert untimely(first, NOW, 0) is None
+    assert untimely(first, NOW - 1, 0) is Reason.NOT_YET
+    assert untimely(first, NOW - 1, 1) is None
+
+
+@pytest.mark.parametrize("kind", ["live", "drill", "quiet", "stop"])
+def test_what_the_office_orders_for_now_may_come_to_a_clock_as_slow_as_the_hub_thinks_of(kind: str) -> None:
+    assert untimely(peeked(kind), NOW - EARLY_US, 0) is None
+    assert untimely(peeked(kind), NOW - EARLY_US - 1, 0) is Reason.NOT_YET
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
@@ -57,8 +65,8 @@ def test_the_edges_of_time_belong_to_the_order() -> None:
     ({"issued_us": NOW + 240 * S + 1}, Reason.BAD_WINDOW),
 ])
 def test_the_edges_of_the_window_belong_to_it(changes: dict[str, int], reason: Reason | None) -> None:
-    order = dataclasses.replace(peeked("live", life_s=240), **changes)
-    assert untimely(order, NOW, 0) is reason
+    order = dataclasses.replace(peeked("live"), not_before_us=NOW, expires_us=NOW + 240 * S)
+    assert untimely(dataclasses.replace(order, **changes), NOW, 0) is reason
 
 
 def taken(intake: Intake, now_us: int) -> list[str]:
