@@ -253,6 +253,7 @@ class Life:
     def _do_fault(self, n: int, step: Step) -> None:
         fault = step.with_["fault"]
         self._world.inject(step.on, fault, step.with_["share"])
+        self._lowland.look()
         # A reboot ends by itself.
         end = (lambda: None) if fault == Fault.REBOOT else partial(self._world.inject, step.on, fault, 0)
         self._trouble(n, step, fault, step.on, end, step.with_["share"])

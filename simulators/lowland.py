@@ -1,4 +1,4 @@
-"""The low-lying spot of a place, alive: who signed its policy, what its gauges show each second, whose hands are on it.
+"""The low-lying spot of a place, alive: who signed its policy, what its gauges show, whose hands are on it.
 
 What the registers of its gauges hold is read past the wire, wrong or not, and written down for those who judge. It
 refuses to know what follows from it, and where the water comes from.
@@ -48,7 +48,8 @@ def policy(place: Place, configs: list[Config]) -> str:
 
 
 class Lowland:
-    """The spots of a life. `look` each second; `hand` for what people do; `unwell` when all should be in order."""
+    """The spots of a life, looked at each second. `look` when a fault begins, which may be over before the next; `hand`
+    for what people do; `unwell` when all should be in order."""
 
     def __init__(self, scenario: Scenario, world: World, net: Net, configs: list[Config], chronicle: Chronicle) -> None:
         self._world, self._net = world, net
@@ -60,9 +61,14 @@ class Lowland:
         self._chronicle = chronicle
         self._client = 10_000
         if self._spots:
-            self._look()
+            self._each_second()
 
-    def _look(self) -> None:
+    def _each_second(self) -> None:
+        self.look()
+        self._world.at(self._world.now_us + S, self._each_second)
+
+    def look(self) -> None:
+        """Write down what the gauges show."""
         field, world = self._world.field, self._world
         for _, one in self._spots:
             cm: dict[str, float | None] = {}
@@ -74,7 +80,6 @@ class Lowland:
                 if faults & WILD:
                     wild.add(gauge.id)
             one.rows.append(Shown(world.wall_us, field.waters.level_m(world.now_us, "road") * 100, cm, frozenset(wild)))
-        world.at(world.now_us + S, self._look)
 
     def hand(self, on: str, said: dict[str, Any]) -> None:
         """Somebody acknowledges, shelves, looks: at the cabinet, or at the centre."""

@@ -1,8 +1,8 @@
 """What the gauges of a low-lying spot showed, and when by that a siren may have sounded of itself.
 
-Written down each second: how deep the water truly was, and what the registers of each gauge held, wrong or not. A vote
-is counted here a second time, from docs/flood.md and not from the gateway's machines, and with the time that a value
-needs from a register to an alarm. It refuses to know what sounded.
+Written down each second, and when a fault begins: how deep the water truly was, and what the registers of each gauge
+held, wrong or not. A vote is counted here a second time, from docs/flood.md and not from the gateway's machines, and
+with the time that a value needs from a register to an alarm. It refuses to know what sounded.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ BEGIN_US = 6 * S
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One second. `cm` of each gauge; None: it shows nothing that is a level. `wild`: it may show anything between."""
+    """One instant. `cm` of each gauge; None: it shows nothing that is a level. `wild`: it may show anything between."""
 
     at_us: int
     water_cm: float
