@@ -37,6 +37,8 @@ STOPS_LIMIT = 64
 """Stops remembered; equal ones are one."""
 ORDERS = ("accept", "refuse")
 """Kinds of the journal's records of orders."""
+DATED = "dated"
+"""The kind of its record that the clock has borne out the date of a stop, which forbids since then."""
 MANY = frozenset({"receipt", "event", "delivered", "omitted"})
 """Kinds of which the journal gives back the newest only."""
 GIVEN_BACK = 30_000
@@ -110,7 +112,7 @@ class Accept(Message):
     everything: bool = False
     """For a stop at the cabinet: it speaks of all that sounds, whenever that was issued."""
     forbids: bool = False
-    """For a stop: it also forbids what comes later and was issued before it."""
+    """For a stop: it also forbids what comes later and was issued before it; since it came, or was dated."""
     reason: str = ""
     """Why it was refused as a whole, in a record of kind `refuse`."""
     refused: dict[str, str] | None = None
@@ -300,6 +302,16 @@ class Ledger:
         if len(self._stops) > STOPS_LIMIT:
             del self._stops[min(self._stops, key=lambda k: (k.live, self._stops[k]))]
 
+    def stops(self) -> list[Accept]:
+        """The stops that were believed."""
+        return [e.accept for e in self._entries.values() if e.accept.action is Action.STOP and not e.accept.reason]
+
+    def date(self, stop: Accept) -> None:
+        """The clock has borne out when it was issued."""
+        self.remember_stop(stop)
+        if (entry := self._entries.get(stop.order)) is not None:
+            entry.accept = entry.accept.model_copy(update={"forbids": True})
+
     def stopped(self, accept: Accept, siren: str) -> bool:
         """Whether a stop that came first forbids this order on this siren."""
         return any(
@@ -340,6 +352,10 @@ class Ledger:
                         self._alive(str(record.body.get("at")))
             except Malformed:
                 continue
+        for order in [str(record.body.get("order")) for record in records if record.kind == DATED]:
+            # It may lie before its stop, where that was written late.
+            if order in self._entries:
+                self.date(self._entries[order].accept)
         for entry in [self._open[order] for order in curtailed if order in self._open]:
             if entry.accept.expires_wall_us + entry.accept.limit_us + OVER_US < (self.alive_wall_us or 0):
                 for part in entry.parts.values():

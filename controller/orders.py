@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 
 from controller import answers, asking
 from controller import trust as trust_list
+from controller.dating import Dating
 from controller.event import (
     Activate,
     Alarmed,
@@ -40,14 +41,14 @@ from controller.event import (
     Trusted,
 )
 from controller.intake import Intake, Refusal
-from controller.ledger import Accept, Entry, Kind, Ledger, Part, State
+from controller.ledger import DATED, Accept, Entry, Kind, Ledger, Part, State
 from controller.pulse import Pulse
 from controller.regime import LOST, Regime
 from controller.restart import GoesOn, Over, fate
 from controller.signal import Signals
 from controller.signers import TrustList
 from controller.site import Site, Target
-from controller.stopping import plan
+from controller.stopping import Plan, again, plan, released
 from controller.trust import Reason, Rejected, Unverified
 from controller.wall import Wall
 from controller.wire import Action, Mode, Stage
@@ -85,6 +86,7 @@ class Orders:
         self._writing = Writing()
         self._regime = Regime(safe_min)
         self._pulse = Pulse()
+        self._dating = Dating()
         self._now_us = 0
         self._out: list[OrdersEffect] = []
 
@@ -110,6 +112,7 @@ class Orders:
             for entry, siren, reason in self._ledger.unsaid():
                 self._end(entry, siren, Stage.REJECTED, reason)
             self._stop_again()
+            self._dating.take_up(now_us, self._ledger)
             self._withdraw()
         match event:
             case Arrived():
@@ -312,6 +315,7 @@ class Orders:
             self._out.extend(one.told)
         if accept.forbids:
             self._ledger.remember_stop(accept)
+        self._dating.wait(self._now_us, accept)
         self._remember(entry, "accept", room)
         self._answer(entry, "", Stage.RECEIVED)
         self._waiting[entry.id] = entry
@@ -327,25 +331,17 @@ class Orders:
             elif one.refused is None:
                 self._end(entry, siren, Stage.FINISHED, "" if one.cancelled else "nothing sounded")
 
-    def _ended(self, activation: str, stage: Stage, reason: str) -> None:
-        """An activation ended: some stop may have waited for it."""
-        for entry in [e for e in self._waiting.values() if e.accept.action is Action.STOP]:
-            for part in entry.parts.values():
-                if activation in part.awaits:
-                    part.awaits.discard(activation)
-                    part.trouble = part.trouble or (reason or "failed") * (stage is Stage.FAILED)
-                    if not part.awaits:
-                        self._end(entry, part.siren, Stage.FAILED if part.trouble else Stage.FINISHED, part.trouble)
-
     def _stop_again(self) -> None:
         """After a restart: a stop whose answer is open is done once more, before anything is taken up again."""
         for entry in [e for e in self._ledger.open() if e.accept.action is Action.STOP]:
             for part in [p for p in entry.parts.values() if p.state is State.CUT]:
-                one = plan(self._ledger, entry.accept, part.siren)
-                self._out.extend(one.told)
-                for other, cut in one.cancelled:
-                    self._end(other, cut.siren, Stage.STOPPED, entry.accept.by)
+                self._carry_out(entry.accept, plan(self._ledger, entry.accept, part.siren))
                 self._end(entry, part.siren, Stage.FINISHED, "restarted")
+
+    def _carry_out(self, stop: Accept, one: Plan) -> None:
+        self._out.extend(one.told)
+        for other, part in one.cancelled:
+            self._end(other, part.siren, Stage.STOPPED, stop.by)
 
     def _withdraw(self) -> None:
         """What waits for its time and is not carried by the trust list any more is taken back."""
@@ -370,10 +366,15 @@ class Orders:
         if isinstance(accept, Accept):
             (self._stop if accept.action is Action.STOP else self._accept)(accept, client)
 
-    # After a restart.
+    # After a restart, and when the clock is heard.
 
     def _resume(self) -> None:
         self._out += self._regime.clock(self._wall)
+        for stop in self._dating.borne_out(self._wall):
+            self._ledger.date(stop)
+            self._keep(DATED, {"order": stop.order})
+            for one in again(self._ledger, stop):
+                self._carry_out(stop, one)
         for entry, part in [(e, p) for e in self._ledger.open() for p in e.parts.values() if p.state is State.CUT]:
             self._take_up(entry, part)
         self._watch()
@@ -445,4 +446,5 @@ class Orders:
         if not entry.open:
             self._waiting.pop(entry.id, None)
         if entry.accept.action is not Action.STOP:
-            self._ended(entry.activation(siren), stage, reason)
+            for stop, its in list(released(self._waiting.values(), entry.activation(siren), stage, reason)):
+                self._end(stop, its.siren, Stage.FAILED if its.trouble else Stage.FINISHED, its.trouble)

@@ -4,12 +4,13 @@ A stop speaks of what was issued before it, and of what is live only when its si
 would be left, the siren is told to end whatever sounds, known or not. It refuses to know when a stop came.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from controller.event import Stop
 from controller.ledger import Accept, Entry, Ledger, Part, State
 from controller.trust import Reason
-from controller.wire import Mode
+from controller.wire import Action, Mode, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,20 @@ def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
         tuple(pair for pair in ended if pair not in reached),
         refused,
     )
+
+
+def again(ledger: Ledger, stop: Accept) -> list[Plan]:
+    """The same stop once more, on the sirens where it has something to end."""
+    plans = [plan(ledger, stop, siren) for siren in stop.sirens]
+    return [one for one in plans if one.awaited or one.cancelled]
+
+
+def released(waiting: Iterable[Entry], activation: str, stage: Stage, reason: str) -> Iterator[tuple[Entry, Part]]:
+    """An activation ended so: which stops waited for it, and wait on that siren for nothing more."""
+    for entry in [e for e in waiting if e.accept.action is Action.STOP]:
+        for part in entry.parts.values():
+            if activation in part.awaits:
+                part.awaits.discard(activation)
+                part.trouble = part.trouble or (reason or "failed") * (stage is Stage.FAILED)
+                if not part.awaits:
+                    yield entry, part

@@ -3,7 +3,7 @@
 import pytest
 
 from controller import wire
-from controller.event import Activate, Clock, Degraded, Notice, Offered, SayAgain, Trust
+from controller.event import Activate, Clock, Degraded, Notice, Offered, Record, SayAgain, Trust
 from controller.intake import ANSWERS
 from controller.trust import Reason
 from controller.wire import Stage
@@ -74,8 +74,10 @@ def test_without_a_believable_clock_only_stops() -> None:
     assert desk.tick(0, level=Trust.UNTRUSTED)[0] == Degraded("NO-TIME", True, "the clock is not to be believed")
     assert refused(desk.arrives(drill(2))) == "no-time"
     assert said(desk.arrives(stop()))[0] == ("", Stage.RECEIVED, "")
-    assert desk.tick(0, level=Trust.ASSUMED) == [Degraded("NO-TIME", False), Offered(None)]
-    assert len(of(Activate, desk.written(desk.arrives(live(3))))) == 2
+    lifted, dated, offered = desk.tick(0, level=Trust.ASSUMED)
+    assert (lifted, offered) == (Degraded("NO-TIME", False), Offered(None))
+    assert dated.record == Record("dated", {"order": name(99)})
+    assert len(of(Activate, desk.written(desk.arrives(live(3, issued_s=1))))) == 2
 
 
 def test_a_refusal_is_said_once_and_then_again() -> None:

@@ -1,11 +1,15 @@
 """Orders to stop: what they end and what they leave, whose they must be, and how they are answered."""
 
+import pytest
 
-from controller.event import Activate, Append, Durable, Say, Stop
+from controller.dating import Dating
+from controller.event import Activate, Append, Clock, Durable, Offered, Say, SayAgain, Stop, Trust
+from controller.ledger import STOP_KEEP_US, STOPS_LIMIT, Ledger
 from controller.orders import STOP_PATIENCE_US
+from controller.wall import Wall
 from controller.wire import Stage
 from firmware_bridge.machine import S, Woken
-from tests.controller.bench_orders import LI, WANG, Desk, drill, live, name, of, said, stop
+from tests.controller.bench_orders import LI, WALL, WANG, Desk, drill, live, name, of, said, stop
 
 
 def test_a_stop_waits_for_nothing() -> None:
@@ -96,3 +100,105 @@ def test_a_stop_whose_siren_failed_says_so() -> None:
     desk.arrives(stop())
     out = desk.progress(one, Stage.FAILED, reason="still sounding")
     assert said(out) == [("s-1", Stage.FAILED, "still sounding"), ("s-1", Stage.FAILED, "still sounding")]
+
+
+# Stops that come while the time is not known.
+
+FORBIDDEN = ("s-1", Stage.REJECTED, "stopped")
+
+
+def stopped_without_the_time() -> Desk:
+    """Its stop was issued at 5 s; the clock tells something of thirty years later, and is not believed."""
+    desk = Desk(sirens=("s-1",), clock=False)
+    desk.tick(10**9, level=Trust.UNTRUSTED)
+    assert said(desk.arrives(stop(issued_s=5)))[-1] == ("s-1", Stage.FINISHED, "nothing sounded")
+    return desk
+
+
+def test_a_stop_that_came_without_the_time_forbids_once_it_is_known() -> None:
+    """Seed 23483: a drill that had been issued before it came later, and sounded."""
+    desk = stopped_without_the_time()
+    assert said(desk.tick(20, after_s=14)) == []
+    assert said(desk.arrives(drill(1, issued_s=4)))[-1] == FORBIDDEN
+    assert desk.arrives(stop(issued_s=5)) == [SayAgain(name(99))]
+    assert len(of(Activate, desk.written(desk.arrives(live(2, issued_s=6))))) == 1
+    # A replay of it does nothing to that.
+    assert desk.arrives(stop(issued_s=5)) == [SayAgain(name(99))]
+
+
+def test_what_it_forbids_then_it_forbids_after_a_restart_too() -> None:
+    desk = stopped_without_the_time()
+    desk.tick(20, after_s=14)
+    (dated,) = [r for r in desk.records if r.kind == "dated"]
+    rest = [r for r in desk.records if r is not dated]
+    for records in (desk.records, [dated, *rest]):
+        # Long after its own time, but not after that of the drill.
+        after = Desk(sirens=("s-1",), records=records, wall_s=250 * 60, boot="two")
+        late = drill(1, issued_s=4, expires_at="2026-09-18T10:00:00.000Z")
+        assert said(after.arrives(late))[-1] == FORBIDDEN
+        assert [r for r in after.records if r.kind == "dated"] == [dated], "dated once"
+
+
+def test_a_restart_before_the_time_is_known_takes_nothing_from_it() -> None:
+    desk = stopped_without_the_time()
+    after = Desk(sirens=("s-1",), records=desk.records, clock=False, boot="two")
+    after.do(Woken(), after_s=1)
+    after.tick(3600 + 20, after_s=3600)
+    late = drill(1, issued_s=4, expires_at="2026-09-18T10:00:00.000Z")
+    assert said(after.arrives(late))[-1] == FORBIDDEN
+
+
+@pytest.mark.parametrize("wall_s", [400, 305.1, 2.9, -60, 10**8])
+def test_a_stop_that_the_clock_does_not_bear_out_forbids_nothing(wall_s: float) -> None:
+    """It had expired when it came, or was issued later than it came: held back, or dated by a wrong clock."""
+    desk = stopped_without_the_time()
+    desk.tick(wall_s)
+    assert "dated" not in {r.kind for r in desk.records}
+    # It may have been that clock which was wrong.
+    desk.tick(20)
+    assert [r.body["order"] for r in desk.records if r.kind == "dated"] == [name(99)]
+
+
+def test_a_stop_that_is_dated_ends_what_was_issued_before_it_and_nothing_else() -> None:
+    desk = Desk(clock=False)
+    (first,) = of(Offered, desk.tick(10**9, level=Trust.UNTRUSTED))
+    desk.arrives(stop(issued_s=5))
+    out = desk.arrives(live(1, issued_s=4, sirens=["s-1"], nonce=first.nonce))
+    (second,) = of(Offered, out)
+    assert len(of(Activate, desk.written(out))) == 1
+    desk.sounds(live(2, issued_s=6, sirens=["s-2"], nonce=second.nonce))
+    out = desk.tick(20, after_s=14)
+    assert of(Stop, out) == [Stop("s-1", "Zhang Min", "stop")]
+    assert said(out) == [], "the stop has had its last word"
+
+
+def test_what_a_lone_operator_may_not_stop_he_may_not_stop_by_a_date() -> None:
+    desk = Desk(sirens=("s-1",), clock=False)
+    desk.tick(10**9, level=Trust.UNTRUSTED)
+    desk.arrives(stop(issued_s=5, who=(LI,)))
+    desk.tick(20, after_s=14)
+    assert len(of(Activate, desk.written(desk.arrives(live(1, issued_s=4))))) == 1
+    assert said(desk.arrives(drill(2, issued_s=4)))[-1] == FORBIDDEN
+
+
+def test_stops_that_wait_for_a_date_are_bounded() -> None:
+    desk = stopped_without_the_time()
+    ledger = Ledger()
+    ledger.restore(desk.records)
+    (one,) = ledger.stops()
+    dating, wall = Dating(), Wall()
+    for n in range(200):
+        dating.wait(n, one.model_copy(update={"order": name(n)}))
+    dating.wait(200, one.model_copy(update={"keys": ()}))
+    dating.wait(200, one.model_copy(update={"forbids": True}))
+    wall.now_us = 10 * S
+    wall.take(Clock(WALL - 3600 * S, 0, Trust.TRUSTED))
+    assert dating.borne_out(wall) == []
+    wall.take(Clock(WALL + 20 * S, 0, Trust.TRUSTED))
+    assert [stop.order for stop in dating.borne_out(wall)] == [name(n) for n in range(200 - STOPS_LIMIT, 200)]
+    dating.wait(wall.now_us, one)
+    wall.now_us += STOP_KEEP_US
+    wall.take(Clock(WALL - 3600 * S, 0, Trust.TRUSTED))
+    assert dating.borne_out(wall) == []
+    wall.take(Clock(WALL + 20 * S + STOP_KEEP_US, 0, Trust.TRUSTED))
+    assert dating.borne_out(wall) == [], "what it would forbid is over"
