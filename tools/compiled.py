@@ -27,10 +27,11 @@ CHECKED = 12
 BUSIEST = {
     "firmware_bridge": ("action", "belief", "bus", "device", "event", "flight", "framing", "machine", "modbus",
                         "monitor", "move", "octets", "plan", "queue", "reading", "scan", "sift", "unit"),
-    "controller": ("agenda", "event", "fault", "gateway", "isolator", "motor", "notices", "orders", "outbox", "panel",
-                   "pulse", "session", "siren", "sounding", "switch", "tickets"),
-    "simulators": ("answers", "behaviour", "chronicle", "damage", "device", "dialect", "disk", "endpoint", "field",
-                   "fields", "line", "memory", "net", "output", "world"),
+    "controller": ("agenda", "arming", "event", "evidence", "fault", "floods", "gateway", "grade", "isolator", "level",
+                   "motor", "notices", "orders", "outbox", "panel", "phase", "pulse", "quiet", "rule", "session",
+                   "siren", "sounding", "switch", "tickets", "vote", "watch"),
+    "simulators": ("answers", "behaviour", "broker", "chronicle", "damage", "device", "dialect", "disk", "endpoint",
+                   "field", "fields", "line", "memory", "net", "output", "world"),
 }
 """Where a life spends its time. Modules with pydantic's models stay as they are: pydantic wants classes of Python."""
 
