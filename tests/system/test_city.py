@@ -163,14 +163,14 @@ def test_a_broker_dies_in_mid_drill(city: City) -> None:
     order = await_order(city, known)
     since_us = wire.to_wall_us(order.body.issued_at)
     city.wait_for(lambda: len(on_edges(city, "s-101", since_us)) == 1, "the first sound")
-    last = max(arrivals(city, "gw-jinshui"))
     city.stop("broker", signal.SIGKILL)
+    heard = len(city.messages)
+    last = max(arrivals(city, "gw-jinshui"))
     city.wait_for(lambda: len(on_edges(city, "s-101", since_us)) == 3, "the sound goes on without a broker")
     away = status(city, "gw-jinshui")
     assert away["online"] is False
     assert away["outbox"] > 0
     assert away["sirens"]["s-101"]["state"] in ("STARTING", "SOUNDING")
-    heard = len(city.messages)
     city.start_broker()
     code, report = ended(command)
     assert (code, report["endings"]) == (0, {"finished": 3})
