@@ -164,9 +164,7 @@ class Switch:
                 self._next = event
             case Off():
                 self._phase = self._next = None
-                if self._flight is not None:
-                    out.append(Abort(self.drive.device, self._flight.begin.token))
-                out.append(self._cancel(now_us, now_us))
+                out += self._cut(now_us)
             case Seen():
                 out += self._seen(now_us, event)
             case Edged() if self._flight is not None and event.token == self._flight.begin.token:
@@ -311,6 +309,13 @@ class Switch:
         self._flight = _Flight(begin, max(off_us, now_us) + FLIGHT_LIMIT_US)
         return begin
 
+    def _cut(self, now_us: int) -> list[SwitchEffect]:
+        """Off now; what is with the device is taken back first."""
+        out: list[SwitchEffect] = []
+        if self._flight is not None:
+            out.append(Abort(self.drive.device, self._flight.begin.token))
+        return [*out, self._cancel(now_us, now_us)]
+
     def _again(self, now_us: int) -> list[SwitchEffect]:
         """The retry or renewal whose time has come."""
         self._again_us = None
@@ -412,11 +417,8 @@ class Switch:
         """It is on from before, in the silence ahead of our first phase: off first, or that silence is not heard."""
         if coming is None or coming.at_us - now_us < LAST_CALL_US or None not in (self._phase, self._next):
             return []
-        out: list[SwitchEffect] = [Balked(False, "on from before this start")]
-        if self._flight is not None:
-            out.append(Abort(self.drive.device, self._flight.begin.token))
         self._next = coming
-        return [*out, self._cancel(now_us, now_us)]
+        return [Balked(False, "on from before this start"), *self._cut(now_us)]
 
     def _worth(self, now_us: int) -> bool:
         """Whether enough of the phase is left for another try."""
