@@ -41,7 +41,8 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {cut(self.key)} = {shown(self.value)}: {cut(self.remedy, 2 * SAID_LIMIT)}"
+        file, remedy = cut(self.file, SAID_LIMIT), cut(self.remedy, 2 * SAID_LIMIT)
+        return f"{file}: {cut(self.key)} = {shown(self.value)}: {remedy}"
 
 
 class BadDocument(Exception):

@@ -90,7 +90,8 @@ class Fleet:
                             detail=f"{birth.deployment}, this hub is {self.deployment}'s"))
         event = told.message
         if isinstance(event, Event) and not any(
-            h.gateway == gateway.id and h.event.seq == event.seq for h in self.events
+            # Its number alone does not name it: a journal that was lost is followed by one that counts anew.
+            h.gateway == gateway.id and h.event == event for h in self.events
         ):
             self.events.append(Happened(gateway.id, event))
             out.append(Note(event.what, gateway.id, event.subject, event.detail, event.urgent))

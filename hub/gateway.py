@@ -99,6 +99,8 @@ class Gateway:
         """The deployment and version of the list it last said it has."""
         self.states: dict[str, State] = {}
         self.sequence = Sequence()
+        self._counted_at = ""
+        """When, by its own word, its highest number was given out."""
         self.identity = Identity()
         self.head: JournalHead | None = None
         """What it last said of its journal."""
@@ -149,13 +151,13 @@ class Gateway:
                 case State() as state:
                     self._said_state(state, out)
                 case Receipt() as receipt:
-                    if self.sequence.came(receipt.seq):
+                    if self._counted(receipt):
                         said = f"{receipt.order[:8]} {receipt.stage.value} {receipt.reason}".strip()
                         # An order for an area reaches gateways it does not mean; that they say so is no news.
                         grave = receipt.stage in _GRAVE and receipt.reason != Reason.NO_TARGET
                         out.append(Note("receipt", self.id, receipt.siren, said, grave))
                 case Event() as event:
-                    self.sequence.came(event.seq)
+                    self._counted(event)
             if self.status and self.status.state == "online" and self._lives(now_us):
                 self._move(Kind.LIVES, out)
         if self._quiet_at_us is not None and now_us >= self._quiet_at_us:
@@ -246,6 +248,11 @@ class Gateway:
             out.append(Note("sequence-restarted", self.id, urgent=True,
                             detail=f"at {status.last_seq}, had been at {last}: its journal was lost or replaced"))
             self.sequence = Sequence()
+        elif last is not None and status.last_seq < last and status.at > self._counted_at and not self.identity.pair:
+            # A broker kept what the lost journal had counted, and brought it after the new one's first word.
+            self.sequence.ends(status.last_seq)
+        if self.sequence.last is None or status.last_seq > self.sequence.last:
+            self._counted_at = status.at
         self.sequence.announced(status.last_seq)
         self.status = status
         if status.state == "offline":
@@ -255,6 +262,12 @@ class Gateway:
         else:
             self._doubted_us = now_us
             self._move(Kind.ONLINE_ONCE, out)
+
+    def _counted(self, message: Receipt | Event) -> bool:
+        """Whether this number had not come before."""
+        if self.sequence.last is None or message.seq > self.sequence.last:
+            self._counted_at = message.at
+        return self.sequence.came(message.seq)
 
     def _said_state(self, state: State, out: list[Note | Publish]) -> None:
         before = self.states.get(state.id)

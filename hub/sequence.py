@@ -24,6 +24,11 @@ class Sequence:
             del self.holes[:-MAX_HOLES]
         self.last = last if self.last is None else max(last, self.last)
 
+    def ends(self, last: int) -> None:
+        """It has given out no number above `last`: what came above it was counted by a journal that is lost."""
+        self.holes = [(a, min(b, last)) for a, b in self.holes if a <= last]
+        self.last = last
+
     def came(self, seq: int) -> bool:
         """One came, in whatever order; False when it had come before, or may have."""
         if self.last is None or seq > self.last:

@@ -37,6 +37,10 @@ def birth(gateway: str = "gw-1", deployment: str = "demo", session: str = "one")
                  trust_version=1)
 
 
+def event(seq: int, wall_us: int = WALL) -> Event:
+    return Event(seq=seq, gateway="gw-1", at=at(wall_us), what="device-silent", subject="relay-1", urgent=True)
+
+
 def told(message: words.SaidModel, retained: bool = False, wall_us: int = WALL, gateway: str = "gw-1") -> Told:
     leaf = type(message).__name__.lower()
     return Told(gateway, leaf, message, retained, wall_us)
@@ -150,11 +154,37 @@ def test_a_journal_that_was_lost_is_told() -> None:
     assert machine.missing("gw-1") == []
 
 
+def test_a_lost_journal_s_numbers_that_come_late_are_not_asked_for() -> None:
+    machine = fleet()
+    for n in range(1, 16):
+        machine.handle(2, told(event(n)))
+    machine.handle(3, told(status(session="two", last_seq=0, wall_us=WALL + 10 * S)))
+    machine.handle(4, told(event(1, WALL + 11 * S)))
+    # The broker kept these, and brought what it retains before them.
+    for n in range(16, 21):
+        machine.handle(5, told(event(n, WALL + 5 * S)))
+    assert machine.missing("gw-1") == [(2, 15)]
+    assert whats(machine.handle(6, told(status(session="two", last_seq=1, wall_us=WALL + 40 * S)))) == []
+    assert machine.missing("gw-1") == []
+    # From here on its own numbers count again.
+    machine.handle(7, told(event(4, WALL + 41 * S)))
+    assert machine.missing("gw-1") == [(2, 3)]
+    machine.handle(8, told(status(session="two", last_seq=3, wall_us=WALL + 40 * S)))
+    assert machine.missing("gw-1") == [(2, 3)], "a status that was overtaken takes nothing back"
+
+
+def test_a_new_journal_s_event_is_not_taken_for_the_lost_one_s() -> None:
+    machine = fleet()
+    machine.handle(2, told(event(1)))
+    machine.handle(3, told(status(session="two", last_seq=0, wall_us=WALL + 10 * S)))
+    assert whats(machine.handle(4, told(event(1, WALL + 11 * S)))) == ["device-silent"]
+    assert len(machine.events) == 2
+
+
 def test_an_event_is_told_once() -> None:
     machine = fleet()
-    event = told(Event(seq=1, gateway="gw-1", at=at(), what="device-silent", subject="relay-1", urgent=True))
-    assert whats(machine.handle(2, event)) == ["device-silent"]
-    assert whats(machine.handle(3, event)) == []
+    assert whats(machine.handle(2, told(event(1)))) == ["device-silent"]
+    assert whats(machine.handle(3, told(event(1)))) == []
     assert len(machine.events) == 1
 
 
