@@ -51,6 +51,12 @@ def test_a_text_may_have_dots(dots: int) -> None:
             document.parse(text, "f")
 
 
+def test_a_path_of_thousands_of_characters_was_told_whole() -> None:
+    with pytest.raises(BadDocument) as told:
+        document.read_text(Path("configs/" + "(" * 15_000))
+    assert len(str(told.value)) < 1500
+
+
 def test_a_value_as_long_as_a_file_was_shown_whole(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text(f'[gateway]\nid = "{"x" * 50_000}"\n{"y" * 5000} = 1\n', encoding="utf-8")
