@@ -89,11 +89,9 @@ class Fleet:
             out.append(Note("other-deployment", gateway.id, urgent=True,
                             detail=f"{birth.deployment}, this hub is {self.deployment}'s"))
         event = told.message
-        if isinstance(event, Event) and not any(
-            # Its number alone does not name it: a journal that was lost is followed by one that counts anew.
-            h.gateway == gateway.id and h.event == event for h in self.events
-        ):
-            self.events.append(Happened(gateway.id, event))
+        # Its number alone does not name it: a journal that was lost is followed by one that counts anew.
+        if isinstance(event, Event) and (happened := Happened(gateway.id, event)) not in self.events:
+            self.events.append(happened)
             out.append(Note(event.what, gateway.id, event.subject, event.detail, event.urgent))
         return out
 

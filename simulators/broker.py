@@ -6,6 +6,7 @@ time, and what a message means.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 QUEUE_LIMIT = 1_000
 """Messages kept for a client that is away, as mosquitto has it by default."""
@@ -20,6 +21,8 @@ class Packet:
     retained: bool = False
     once: bool = False
     """QoS 0: not kept for who is away."""
+    n: int = 0
+    """In which order they came to the broker: what is kept goes out in that."""
 
 
 @dataclass
@@ -40,15 +43,16 @@ class Broker:
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
         self._retained: dict[str, bytes] = {}
+        self._came = count(1)
 
     def connect(self, client: str, filters: Sequence[str], will: tuple[str, bytes] | None) -> list[Sending]:
-        """It subscribes anew, which brings what is retained, and what was kept for it."""
+        """What was kept for it goes out at once; then it subscribes anew, which brings what is retained."""
         session = self._sessions.setdefault(client, _Session())
         session.filters, session.there, session.will = tuple(filters), True, will
-        kept, session.queue = session.queue, []
+        kept, session.queue = sorted(session.queue, key=lambda packet: packet.n), []
         retained = [Packet(topic, payload, retained=True) for topic, payload in self._retained.items()
                     if _wanted(session.filters, topic)]
-        return [(client, packet) for packet in (*retained, *kept)]
+        return [(client, packet) for packet in (*kept, *retained)]
 
     def lose(self, client: str) -> list[Sending]:
         """Its connection is gone without a word: its will is spoken."""
@@ -68,7 +72,7 @@ class Broker:
             self._retained.pop(topic, None)
             if payload:
                 self._retained[topic] = payload
-        packet = Packet(topic, payload, once=once)
+        packet = Packet(topic, payload, once=once, n=next(self._came))
         return [(name, packet) for name in self._hearers(topic) if self.keep(name, packet)]
 
     def keep(self, client: str, packet: Packet) -> bool:

@@ -396,7 +396,7 @@ class Life:
                 yield f"the hub misses {missing} of {config.id}"
             elif (seen.sequence.last or 0) < (last := gateway.session._outbox.last_seq):
                 yield f"the hub does not know that {config.id} is at {last}"
-        yield from self._lowland.unwell()
+        yield from (*self._lowland.unwell(), *self._net.misled())
         yield from (f"order {d.order.id} is not over" for d in centre.orders.values() if not d.settled)
 
     def _mended_by_hand(self, config: Config, id: str) -> bool:

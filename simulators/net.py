@@ -5,6 +5,7 @@ goes, loses what it kept, is slow, says things twice, or lets one topic overtake
 that `siren-hub run` carries. Chance is handed in. It refuses to know lines, sirens and what an order says.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -13,6 +14,7 @@ from controller import wire
 from controller.admission import SignedList
 from controller.event import Arrived, BrokerDown, BrokerUp, Confirmed, Publish
 from controller.signal import Signals
+from controller.wire import Event
 from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import MS, S, Woken
 from hub import event as words
@@ -20,6 +22,7 @@ from hub.centre import Centre
 from hub.event import Broker as HubBroker
 from hub.event import Clock, Handed, Listed
 from hub.event import Publish as Sent
+from hub.fleet import MAX_EVENTS
 from hub.roster import Roster
 from simulators.broker import Broker, Packet, Sending
 from simulators.world import Station, World
@@ -52,6 +55,10 @@ class _End:
     """The connection looks alive and carries nothing."""
     last_us: dict[str, int] = field(default_factory=dict)
     """When the newest message of a topic arrives: one topic keeps its order."""
+    newest: dict[str, Packet] = field(default_factory=dict)
+    """What came last on each topic."""
+    sent_us: int = 0
+    """When what the client said last reaches the broker."""
 
 
 class Hub:
@@ -62,6 +69,8 @@ class Hub:
         self.centre = centre
         self.silent = False
         self.woken_us: int | None = None
+        self.events: set[tuple[str, bytes]] = set()
+        """What reached it: which gateway, and what it said."""
 
 
 class Net:
@@ -119,8 +128,7 @@ class Net:
     def _feed(self, hub: Hub, event: object) -> None:
         for effect in hub.centre.handle(self._world.now_us, event):  # type: ignore[arg-type]
             if isinstance(effect, Sent) and self._ends[hub.name].up:
-                self._world.at(self._world.now_us + self._delay_us(),
-                               partial(self._reach, hub.name, self._ends[hub.name].turn, effect))
+                self._say(hub.name, self._ends[hub.name], effect)
         due_us = hub.centre.deadline
         if due_us is not None and due_us != hub.woken_us:
             hub.woken_us = due_us
@@ -141,7 +149,29 @@ class Net:
             told = words.told(packet.topic, packet.payload, packet.retained, self._world.wall_us)
         except Malformed:
             return
+        if isinstance(told.message, Event):
+            hub.events.add((told.gateway, told.message.encode()))
         self._feed(hub, told)
+
+    def misled(self) -> Iterator[str]:
+        """What the first hub shows of gateways and is not so, and events that reached it and that it does not show."""
+        hub = self.hubs[0]
+        fleet = hub.centre.fleet
+        for name, station in self._stations.items():
+            seen = fleet.gateways.get(name)
+            if seen is None:
+                continue
+            gateway = station.gateway
+            yield from (f"the hub shows {mode} of {name}, which is over"
+                        for mode in seen.modes if mode not in gateway.session.modes)
+            states = {id: siren.state.value for id, siren in gateway.sirens.items()}
+            states |= {id: device.state.value for id, device in gateway.devices.items()}
+            yield from (f"{id} is {state}, and the hub was not told" for id, state in states.items()
+                        if id not in seen.states or seen.states[id].state != state)
+        hidden = hub.events - {(h.gateway, h.event.encode()) for h in fleet.events}
+        # It shows the newest so many.
+        if hidden and len(fleet.events) < MAX_EVENTS:
+            yield f"the hub hides {len(hidden)} events: {min(hidden)}"
 
     # A Post.
 
@@ -171,8 +201,7 @@ class Net:
     def publish(self, station: Station, message: Publish) -> None:
         end = self._ends[station.config.id]
         if end.up and not end.deaf:
-            at_us = self._world.now_us + self._delay_us()
-            self._world.at(at_us, partial(self._reach, station.config.id, end.turn, message))
+            self._say(station.config.id, end, message)
 
     # Connections.
 
@@ -192,6 +221,8 @@ class Net:
             return
         end.up, end.deaf = True, False
         end.last_us.clear()
+        end.newest.clear()
+        end.sent_us = 0
         if hub is not None:
             self._feed(hub, HubBroker(True))
             self._send(self.broker.connect(name, (self._topic, *words.filters()), None))
@@ -231,6 +262,11 @@ class Net:
     def _delay_us(self) -> int:
         return self._chance.randint(*SLOW_US) if self.slow else HOP_US
 
+    def _say(self, name: str, end: _End, message: Publish | Sent) -> None:
+        """Into its connection, which keeps the order of what it carries."""
+        end.sent_us = max(end.sent_us, self._world.now_us + self._delay_us())
+        self._world.at(end.sent_us, partial(self._reach, name, end.turn, message))
+
     def _reach(self, name: str, turn: int, message: Publish | Sent) -> None:
         """A message reaches the broker, if its connection still stands."""
         end = self._ends[name]
@@ -262,7 +298,7 @@ class Net:
             if self.repeating and not packet.once and self._chance.random() < 0.5:
                 self.hits += 1
                 again_us = at_us + self._chance.randint(*AGAIN_US)
-                self._world.at(again_us, partial(self._arrive, name, end.turn, packet))
+                self._world.at(again_us, partial(self._arrive_again, name, end.turn, packet))
 
     def _arrive(self, name: str, turn: int, packet: Packet) -> None:
         end, station = self._ends[name], self._stations.get(name)
@@ -272,11 +308,19 @@ class Net:
             self.broker.keep(name, packet)
             return
         self.delivered += 1
+        end.newest[packet.topic] = packet
         hub = next((h for h in self.hubs if h.name == name), None)
         if hub is not None:
             self._hub_hears(hub, packet)
         elif station is not None:
             self._world.tell(station, Arrived(packet.topic, packet.payload, packet.retained))
+
+    def _arrive_again(self, name: str, turn: int, packet: Packet) -> None:
+        """A second time, and with it what has come on its topic since: a broker repeats in the order of the first time
+        (MQTT 5.0, 4.6)."""
+        newest = self._ends[name].newest.get(packet.topic, packet)
+        for one in (packet, newest) if newest is not packet else (packet,):
+            self._arrive(name, turn, one)
 
     # What goes wrong.
 

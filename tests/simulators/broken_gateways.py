@@ -19,6 +19,7 @@ from controller import (
     ledger,
     notices,
     orders,
+    panel,
     regime,
     rule,
     session,
@@ -34,7 +35,7 @@ from controller.succession import Succession
 from controller.wire import Action, Evidence, Mode, Stage
 from firmware_bridge import modbus
 from firmware_bridge.machine import MS, S, Woken
-from hub import clone
+from hub import clone, fleet
 
 Patch = pytest.MonkeyPatch
 
@@ -243,8 +244,18 @@ def knows_no_regime(patch: Patch) -> None:
 
 
 def sees_no_clone(patch: Patch) -> None:
-    """Of a hub: the one mistake here that is not a gateway's."""
+    """Of a hub, as the next one is: the mistakes here that are not a gateway's."""
     patch.setattr(clone.Identity, "_sign", lambda self, now_us, one, other: None)
+
+
+def knows_events_by_number(patch: Patch) -> None:
+    """A journal that was lost is followed by one that counts anew, and what that tells was told before."""
+    patch.setattr(fleet.Happened, "__eq__", lambda one, other:
+                  (one.gateway, one.event.seq) == (other.gateway, other.event.seq))
+
+
+def tells_a_state_once(patch: Patch) -> None:
+    patch.setattr(panel.Panel, "_differs", lambda self, one, other: False)
 
 
 def trusts_every_gauge(patch: Patch) -> None:
@@ -298,6 +309,8 @@ BROKEN: dict[str, Broken] = {
     "stays away": Broken("RECOVER", (25,), stays_away),
     "knows no regime": Broken("NO-UNAUTH", (95,), knows_no_regime),
     "sees no clone": Broken("RECOVER", (60,), sees_no_clone),
+    "tells a state once": Broken("RECOVER", (0,), tells_a_state_once),
+    "knows events by number": Broken("RECOVER", (22,), knows_events_by_number),
     "trusts every gauge": Broken("VOTE", (147,), trusts_every_gauge),
     "lets go at once": Broken("NO-FLAP", (9,), lets_go_at_once),
     "knows no rest": Broken("NO-FLAP", (9,), knows_no_rest),
