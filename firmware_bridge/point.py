@@ -254,15 +254,13 @@ class Point:
                 raise ValueError(f"{self.name}: {shown(value)} is not true or false")
             bit = int(bool(value) != self.spec.inverted)
             return tuple(octets.printed("flag", bit, 1, 0)) if self.type == "flag" else (bit,)
-        if isinstance(value, str):
-            if value not in self.spec.values:
-                raise ValueError(f"{self.name}: {shown(value)} is not one of {cut(', '.join(self.spec.values))}")
-            number: float = self.spec.values[value]
-        else:
-            try:
-                number = (value - self.spec.offset) / self.spec.scale
-            except OverflowError:
-                number = math.inf
+        if isinstance(value, str) and value not in self.spec.values:
+            raise ValueError(f"{self.name}: {shown(value)} is not one of {cut(', '.join(self.spec.values))}")
+        try:
+            number = float(self.spec.values[value] if isinstance(value, str) else
+                           (value - self.spec.offset) / self.spec.scale)
+        except OverflowError:
+            number = math.inf
         if not math.isfinite(number):
             raise ValueError(f"{self.name}: {shown(value)} is no number")
         if self.type == "f32":

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from firmware_bridge.errors import Malformed, Problem
 from firmware_bridge.message import FrameSpec, Message, MessageSpec
 from firmware_bridge.octets import PRINTED, SIZES
-from firmware_bridge.point import PointSpec
+from firmware_bridge.point import WORDS, PointSpec
 
 
 def problems(file: str, protocol: str, messages: Mapping[str, MessageSpec], frame: FrameSpec | None,
@@ -29,6 +29,9 @@ def problems(file: str, protocol: str, messages: Mapping[str, MessageSpec], fram
         if plain == (":" in point.at):
             remedy = "say message.field, as the messages are named" if plain else "say table:address"
             yield Problem(file, f"points.{name}.at", point.at, remedy)
+        elif not plain and point.type not in (None, "bool", *WORDS):
+            yield Problem(file, f"points.{name}.type", point.type,
+                          f"only a field of a message has that; say {', '.join(WORDS)} or bool")
         elif plain and len(known) == len(messages):
             yield from _point(file, f"points.{name}", point, known)
     given: dict[str, str] = {}

@@ -110,6 +110,17 @@ def test_an_address_that_python_does_not_read(at: str) -> None:
         profile.made(data, "x", "x.toml")
 
 
+@pytest.mark.parametrize(("key", "value", "says"), [
+    pytest.param("type", "number", "only a field of a message", id="a register of a field's type ended in a KeyError"),
+    pytest.param("values", {"on": 10**400}, "is no number", id="a code beyond every float ended in an OverflowError"),
+])
+def test_a_point_that_no_register_has(key: str, value: object, says: str) -> None:
+    data = {"make": "m", "model": "m", "kind": "gauge", "source": "s", "initial": {"level": "on"},
+            "points": {"level": {"at": "holding:1", "values": {"on": 1}, key: value}}}
+    with pytest.raises(BadDocument, match=says):
+        profile.made(data, "x", "x.toml")
+
+
 def test_the_rest_of_a_template_was_told_whole() -> None:
     with pytest.raises(Malformed) as told:
         Template('AA "' + "x" * 5000)
