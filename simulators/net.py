@@ -166,6 +166,7 @@ class Net:
                         for mode in seen.modes if mode not in gateway.session.modes)
             states = {id: siren.state.value for id, siren in gateway.sirens.items()}
             states |= {id: device.state.value for id, device in gateway.devices.items()}
+            states |= {id: rule.shown.state for id, rule in gateway.floods.rules.items() if rule.shown is not None}
             yield from (f"{id} is {state}, and the hub was not told" for id, state in states.items()
                         if id not in seen.states or seen.states[id].state != state)
         hidden = hub.events - {(h.gateway, h.event.encode()) for h in fleet.events}

@@ -184,6 +184,6 @@ def bounded(history: History) -> Breaches:
 
 def recover(history: History) -> Breaches:
     """RECOVER: two minutes after everything was well again each device is read, each order is over, no mode is
-    degraded, and the hub has every message, shows every event, and has each gateway, siren and device as it is; nobody
-    having done anything."""
+    degraded, and the hub has every message, shows every event, and has each gateway, siren, device and spot as it
+    is; nobody having done anything."""
     yield from history.unwell
