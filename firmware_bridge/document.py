@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from firmware_bridge.errors import TOLD, BadDocument, Problem, cut
+from firmware_bridge.errors import TOLD, BadDocument, Problem
 
 TEXT_LIMIT = 1024 * 1024
 """Characters of a document: a thousand devices have a fifth of it, and a trust list the half."""
@@ -60,14 +60,15 @@ def parse(text: str, file: str) -> dict[str, Any]:
         # Numbers of thousands of digits, lists in lists and dots in keys without end: tomllib has no error of its own.
         why, remedy = str(error).partition(";")[0], "write numbers of up to 18 digits, and nest as examples do"
         raise BadDocument([Problem(file, "the file", why, remedy)]) from None
-    large = next(_large(data), None)
-    if large is not None:
-        raise BadDocument([Problem(file, cut(large), "a number of more than 64 bits", "TOML has none; lower it")])
+    odd = next(_odd(data), None)
+    if odd is not None:
+        raise BadDocument([Problem(file, *odd)])
     return data
 
 
-def _large(data: dict[str, Any]) -> Iterator[str]:
-    """The keys under which a number does not fit 64 bits: hexadecimal ones may have any length."""
+def _odd(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Keys under which a number does not fit 64 bits (hexadecimal ones may have any length), or a text has the one
+    character that no path may have; with what it is, and the remedy."""
     left: list[tuple[str, object]] = list(data.items())
     while left:
         key, value = left.pop()
@@ -76,7 +77,9 @@ def _large(data: dict[str, Any]) -> Iterator[str]:
         elif isinstance(value, list):
             left += ((key, inner) for inner in value)
         elif isinstance(value, int) and not -2**63 <= value < 2**63:
-            yield key
+            yield key, "a number of more than 64 bits", "TOML has none; lower it"
+        elif isinstance(value, str) and "\0" in value:
+            yield key, value, "take out the NUL character"
 
 
 def override(data: dict[str, Any], settings: Sequence[str], file: str) -> None:

@@ -31,6 +31,7 @@ MOST_S = 0.25
     pytest.param("a=" + "9" * 5000, id="a number of more digits than python reads ended in a ValueError"),
     pytest.param("a=0x" + "9" * 50_000, id="a hexadecimal one was read, and could not be shown"),
     pytest.param("[a]\nb=[{c=0x10000000000000000}]", id="a number of more than 64 bits overflowed where it was scaled"),
+    pytest.param('a=["x.toml", "\\u0000.toml"]', id="a path with a NUL in it ended in a ValueError when it was opened"),
     pytest.param(".".join("a" * 4000) + "=1", id="a key of 4,000 parts took 0.1 s, and of 40,000 the hundredfold"),
     pytest.param("#" * (1024 * 1024 + 1), id="a file of any length was read"),
 ])
