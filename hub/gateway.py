@@ -249,7 +249,7 @@ class Gateway:
                             detail=f"at {status.last_seq}, had been at {last}: its journal was lost or replaced"))
             self.sequence = Sequence()
         elif last is not None and status.last_seq < last and status.at > self._counted_at and not self.identity.pair:
-            # A broker kept what the lost journal had counted, and brought it after the new one's first word.
+            # What the lost journal had counted was overtaken, on another topic, by the new one's first word.
             self.sequence.ends(status.last_seq)
         if self.sequence.last is None or status.last_seq > self.sequence.last:
             self._counted_at = status.at

@@ -40,6 +40,7 @@ DEAF_US = 24 * S
 HAND_US = 2 * S
 """How often an operator's client hands an order in again until the hub has it."""
 HANDED_LIMIT = 120
+EVERY = ""
 ATTACKER = "somebody"
 COPY = "0123456789abcdef"
 """The session of a copied card's process."""
@@ -54,7 +55,7 @@ class _End:
     deaf: bool = False
     """The connection looks alive and carries nothing."""
     last_us: dict[str, int] = field(default_factory=dict)
-    """When the newest message of a topic arrives: one topic keeps its order."""
+    """When the newest message of a topic arrives, or of EVERY topic: one topic always keeps its order."""
     newest: dict[str, Packet] = field(default_factory=dict)
     """What came last on each topic."""
     sent_us: int = 0
@@ -292,16 +293,19 @@ class Net:
             self.hits += self.slow or self.reordering
             if self.reordering:
                 at_us += self._chance.randint(0, SLOW_US[1])
-                at_us = end.last_us[packet.topic] = max(at_us, end.last_us.get(packet.topic, 0))
+                at_us = end.last_us[packet.topic] = max(
+                    at_us, end.last_us.get(packet.topic, 0), end.last_us.get(EVERY, 0))
             else:
-                at_us = end.last_us[""] = max(at_us, end.last_us.get("", 0))
+                at_us = max([at_us, *end.last_us.values()])
+                end.last_us.clear()
+                end.last_us[EVERY] = at_us
             self._world.at(at_us, partial(self._arrive, name, end.turn, packet))
             if self.repeating and not packet.once and self._chance.random() < 0.5:
                 self.hits += 1
                 again_us = at_us + self._chance.randint(*AGAIN_US)
                 self._world.at(again_us, partial(self._arrive_again, name, end.turn, packet))
 
-    def _arrive(self, name: str, turn: int, packet: Packet) -> None:
+    def _arrive(self, name: str, turn: int, packet: Packet, again: bool = False) -> None:
         end, station = self._ends[name], self._stations.get(name)
         if end.turn != turn or not end.up or end.deaf:
             # Nobody acknowledged it: the session keeps it, if there is one.
@@ -309,6 +313,8 @@ class Net:
             self.broker.keep(name, packet)
             return
         self.delivered += 1
+        newest = end.newest.get(packet.topic, packet)
+        assert again or packet.retained or packet.n >= newest.n, (packet, newest)
         end.newest[packet.topic] = packet
         hub = next((h for h in self.hubs if h.name == name), None)
         if hub is not None:
@@ -321,7 +327,7 @@ class Net:
         (MQTT 5.0, 4.6)."""
         newest = self._ends[name].newest.get(packet.topic, packet)
         for one in (packet, newest) if newest is not packet else (packet,):
-            self._arrive(name, turn, one)
+            self._arrive(name, turn, one, again=True)
 
     # What goes wrong.
 
