@@ -85,9 +85,9 @@ class Broker:
         return False
 
     def forget(self) -> None:
-        """It lost its file: sessions and what was retained are gone, connections are not."""
+        """It began anew without its file: sessions and what was retained are gone, and so are all connections."""
         self._retained.clear()
-        self._sessions = {name: s for name, s in self._sessions.items() if s.there}
+        self._sessions.clear()
 
     def _hearers(self, topic: str) -> Iterable[str]:
         return [name for name, session in self._sessions.items() if _wanted(session.filters, topic)]

@@ -289,6 +289,10 @@ class Net:
     def _send(self, sendings: list[Sending]) -> None:
         for name, packet in sendings:
             end = self._ends[name]
+            if not end.up:
+                # Who took its session over has it.
+                self.hits += 1
+                continue
             at_us = self._world.now_us + self._delay_us()
             self.hits += self.slow or self.reordering
             if self.reordering:
@@ -339,9 +343,9 @@ class Net:
                     self.drop(name, "the broker is gone", speak=False)
                     self.broker.lose(name)
             case "lose":
-                self.broker.forget()
                 for name in self._ends:
                     self.drop(name, "the broker began anew", speak=False)
+                self.broker.forget()
             case "slow" | "repeating" | "reordering":
                 setattr(self, what, True)
             case "cut":
