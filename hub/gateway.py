@@ -99,8 +99,6 @@ class Gateway:
         """The deployment and version of the list it last said it has."""
         self.states: dict[str, State] = {}
         self.sequence = Sequence()
-        self._counted_at = ""
-        """When, by its own word, its highest number was given out."""
         self.identity = Identity()
         self.head: JournalHead | None = None
         """What it last said of its journal."""
@@ -151,13 +149,13 @@ class Gateway:
                 case State() as state:
                     self._said_state(state, out)
                 case Receipt() as receipt:
-                    if self._counted(receipt):
+                    if self.sequence.came(receipt.seq, receipt.at):
                         said = f"{receipt.order[:8]} {receipt.stage.value} {receipt.reason}".strip()
                         # An order for an area reaches gateways it does not mean; that they say so is no news.
                         grave = receipt.stage in _GRAVE and receipt.reason != Reason.NO_TARGET
                         out.append(Note("receipt", self.id, receipt.siren, said, grave))
                 case Event() as event:
-                    self._counted(event)
+                    self.sequence.came(event.seq, event.at)
             if self.status and self.status.state == "online" and self._lives(now_us):
                 self._move(Kind.LIVES, out)
         if self._quiet_at_us is not None and now_us >= self._quiet_at_us:
@@ -248,12 +246,9 @@ class Gateway:
             out.append(Note("sequence-restarted", self.id, urgent=True,
                             detail=f"at {status.last_seq}, had been at {last}: its journal was lost or replaced"))
             self.sequence = Sequence()
-        elif last is not None and status.last_seq < last and status.at > self._counted_at and not self.identity.pair:
-            # What the lost journal had counted was overtaken, on another topic, by the new one's first word.
-            self.sequence.ends(status.last_seq)
-        if self.sequence.last is None or status.last_seq > self.sequence.last:
-            self._counted_at = status.at
-        self.sequence.announced(status.last_seq)
+        elif self.identity.pair is None:
+            self.sequence.ends(status.last_seq, status.at)
+        self.sequence.announced(status.last_seq, status.at)
         self.status = status
         if status.state == "offline":
             self._move(Kind.GOODBYE, out)
@@ -262,12 +257,6 @@ class Gateway:
         else:
             self._doubted_us = now_us
             self._move(Kind.ONLINE_ONCE, out)
-
-    def _counted(self, message: Receipt | Event) -> bool:
-        """Whether this number had not come before."""
-        if self.sequence.last is None or message.seq > self.sequence.last:
-            self._counted_at = message.at
-        return self.sequence.came(message.seq)
 
     def _said_state(self, state: State, out: list[Note | Publish]) -> None:
         before = self.states.get(state.id)

@@ -16,24 +16,29 @@ class Sequence:
         """The highest number that came or was announced; None before the first contact."""
         self.holes: list[tuple[int, int]] = []
         """First and last of every missing range, ascending."""
+        self._last_at = ""
+        """When, by the gateway's own word, it had come to `last`."""
 
-    def announced(self, last: int) -> None:
-        """The gateway says that it has given out every number up to `last`."""
-        if self.last is not None and last > self.last:
-            self.holes.append((self.last + 1, last))
-            del self.holes[:-MAX_HOLES]
-        self.last = last if self.last is None else max(last, self.last)
+    def announced(self, last: int, at: str) -> None:
+        """The gateway says at that instant that it has given out every number up to `last`."""
+        if self.last is None or last > self.last:
+            if self.last is not None:
+                self.holes.append((self.last + 1, last))
+                del self.holes[:-MAX_HOLES]
+            self.last, self._last_at = last, at
 
-    def ends(self, last: int) -> None:
-        """It has given out no number above `last`: what came above it was counted by a journal that is lost."""
-        self.holes = [(a, min(b, last)) for a, b in self.holes if a <= last]
-        self.last = last
+    def ends(self, last: int, at: str) -> None:
+        """The gateway says at that instant that it has given out no number above `last`. What had come above it earlier
+        than that was counted by a journal that is lost, and was overtaken by the new one's first word."""
+        if self.last is not None and last < self.last and at > self._last_at:
+            self.holes = [(a, min(b, last)) for a, b in self.holes if a <= last]
+            self.last = last
 
-    def came(self, seq: int) -> bool:
-        """One came, in whatever order; False when it had come before, or may have."""
+    def came(self, seq: int, at: str) -> bool:
+        """One came, given out at that instant, in whatever order; False when it had come before, or may have."""
         if self.last is None or seq > self.last:
-            self.announced(seq - 1)
-            self.last = seq
+            self.announced(seq - 1, at)
+            self.last, self._last_at = seq, at
             return True
         for n, (first, last) in enumerate(self.holes):
             if first <= seq <= last:

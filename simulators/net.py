@@ -23,6 +23,7 @@ from hub.event import Broker as HubBroker
 from hub.event import Clock, Handed, Listed
 from hub.event import Publish as Sent
 from hub.fleet import MAX_EVENTS
+from hub.gateway import Presence
 from hub.roster import Roster
 from simulators.broker import Broker, Packet, Sending
 from simulators.world import Station, World
@@ -41,6 +42,7 @@ HAND_US = 2 * S
 """How often an operator's client hands an order in again until the hub has it."""
 HANDED_LIMIT = 120
 EVERY = ""
+"""In place of a topic: all of them."""
 ATTACKER = "somebody"
 COPY = "0123456789abcdef"
 """The session of a copied card's process."""
@@ -129,7 +131,7 @@ class Net:
     def _feed(self, hub: Hub, event: object) -> None:
         for effect in hub.centre.handle(self._world.now_us, event):  # type: ignore[arg-type]
             if isinstance(effect, Sent) and self._ends[hub.name].up:
-                self._say(hub.name, self._ends[hub.name], effect)
+                self._put(hub.name, effect)
         due_us = hub.centre.deadline
         if due_us is not None and due_us != hub.woken_us:
             hub.woken_us = due_us
@@ -155,14 +157,20 @@ class Net:
         self._feed(hub, told)
 
     def misled(self) -> Iterator[str]:
-        """What the first hub shows of gateways and is not so, and events that reached it and that it does not show."""
+        """What the first hub does not know of gateways, or has otherwise than it is; and events that reached it and
+        are not shown."""
         hub = self.hubs[0]
         fleet = hub.centre.fleet
         for name, station in self._stations.items():
             seen = fleet.gateways.get(name)
-            if seen is None:
+            if seen is None or seen.presence is not Presence.ONLINE:
+                yield f"the hub does not see {name}"
                 continue
             gateway = station.gateway
+            if missing := fleet.missing(name):
+                yield f"the hub misses {missing} of {name}"
+            if (seen.sequence.last or 0) < (last := gateway.session._outbox.last_seq):
+                yield f"the hub does not know that {name} is at {last}"
             yield from (f"the hub shows {mode} of {name}, which is over"
                         for mode in seen.modes if mode not in gateway.session.modes)
             states = {id: siren.state.value for id, siren in gateway.sirens.items()}
@@ -203,7 +211,7 @@ class Net:
     def publish(self, station: Station, message: Publish) -> None:
         end = self._ends[station.config.id]
         if end.up and not end.deaf:
-            self._say(station.config.id, end, message)
+            self._put(station.config.id, message)
 
     # Connections.
 
@@ -264,8 +272,9 @@ class Net:
     def _delay_us(self) -> int:
         return self._chance.randint(*SLOW_US) if self.slow else HOP_US
 
-    def _say(self, name: str, end: _End, message: Publish | Sent) -> None:
-        """Into its connection, which keeps the order of what it carries."""
+    def _put(self, name: str, message: Publish | Sent) -> None:
+        """Into a client's connection, which keeps the order of what it carries."""
+        end = self._ends[name]
         end.sent_us = max(end.sent_us, self._world.now_us + self._delay_us())
         self._world.at(end.sent_us, partial(self._reach, name, end.turn, message))
 
