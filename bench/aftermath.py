@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from controller import wire
-from controller.wire import Action, Mode, Receipt
+from controller.wire import Action, Mode, Receipt, Stage
 from firmware_bridge.machine import MS
 from simulators import promises
 from simulators.city import ROOT, City
 from simulators.promises import History, Ordered
+from simulators.promises.facts import NEVER_US
 
 EDGE_US = 500 * MS
 """How far an edge may be from its instant; a busy machine counts against us."""
@@ -51,6 +52,18 @@ def spans(history: History, order: Ordered, siren: str) -> list[tuple[int, int]]
         return history.phases_of(order, siren)
     expires_us = wire.to_wall_us(order.body.expires_at)
     return [(wire.to_wall_us(order.body.issued_at), expires_us + history.timeline(order).end_us)]
+
+
+def excuses(history: History, order: Ordered, siren: str) -> list[tuple[int, int]]:
+    """(from, until) of when it is a reason to sound: `spans`, but nothing of what its gateway rejected, and nothing
+    that begins later than its last word there."""
+    gateway = history.gateway_of(siren)
+    ends = [r for r in (*history.of(order, siren), *history.of(order, ""))
+            if r.stage.terminal and r.gateway == gateway]
+    if any(r.stage is Stage.REJECTED for r in ends):
+        return []
+    until_us = min((wire.to_wall_us(r.at) for r in ends), default=NEVER_US) + EDGE_US
+    return [(on, min(off, until_us)) for on, off in spans(history, order, siren) if on <= until_us]
 
 
 def once(history: History, kills_us: Sequence[int]) -> Iterator[str]:
@@ -112,7 +125,7 @@ def last_word(history: History, kills_us: Sequence[int]) -> Iterator[str]:
 
 def _asked_by_another(history: History, order: Ordered, siren: str, at_us: int) -> bool:
     return any(on - EDGE_US <= at_us < off for o in history.sounding_orders() if o is not order and siren in o.sirens
-               for on, off in spans(history, o, siren))
+               for on, off in excuses(history, o, siren))
 
 
 def answered(history: History) -> Iterator[str]:
@@ -139,7 +152,7 @@ def journal_first(city: City, history: History, gateway: str) -> Iterator[str]:
     without_disk = any(event.what == "no-journal" for event in city.events())
     for s in history.soundings:
         asked = [o for o in history.sounding_orders() if s.siren in o.sirens
-                 and any(on - EDGE_US <= s.on_wall_us <= off for on, off in spans(history, o, s.siren))]
+                 and any(on - EDGE_US <= s.on_wall_us <= off for on, off in excuses(history, o, s.siren))]
         first = any(accepted.get(o.body.id, s.on_wall_us + 1) <= s.on_wall_us for o in asked)
         # A disk that does not answer within 200 ms does not hold up a live warning; then it is told.
         if not first and not (without_disk and any(o.body.mode is Mode.LIVE for o in asked)):
@@ -150,7 +163,8 @@ def journal_first(city: City, history: History, gateway: str) -> Iterator[str]:
 def in_time(history: History) -> Iterator[str]:
     """NO-UNAUTH: whatever sounds lies in the time of an order that asked for it."""
     for s in history.soundings:
-        asked = [span for o in history.sounding_orders() if s.siren in o.sirens for span in spans(history, o, s.siren)]
+        asked = [span for o in history.sounding_orders() if s.siren in o.sirens
+                 for span in excuses(history, o, s.siren)]
         if not any(on - EDGE_US <= s.on_wall_us <= off for on, off in asked):
             yield f"{s.siren} sounded at {s.on_wall_us}, when no order asked for it"
 

@@ -2,9 +2,9 @@
 
 A batch is one gateway's journal: real ptys, a real mosquitto, real SQLite. In it one sirend after the other is started
 with a fuse (`fuse.py`), given signed orders (drills and live warnings, at once and ahead, stops, and old orders once
-more), and killed; the next one is what recovers. At the end one without a fuse brings everything to its end, and
-`aftermath.py` judges. What is counted of crashes is removed between kills, as a boot does, or SAFE-MIN would refuse the
-rest.
+more), at times a tag of a technician, and killed; the next one is what recovers. At the end one without a fuse brings
+everything to its end, and `aftermath.py` judges. What is counted of crashes is removed between kills, as a boot does,
+or SAFE-MIN would refuse the rest.
 
     .venv/bin/python -m bench.kills [--kills 2000] [--workers 4] [--out FILE]    # FILE: taken up again where it ended
 """
@@ -12,6 +12,7 @@ rest.
 import argparse
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import aftermath, fuse, measure, office
 from controller import wire
+from controller.ctl import door
 from controller.wire import Action, Mode, OrderBody, Sound
 from firmware_bridge.machine import S
 from hub import keys
@@ -51,13 +53,21 @@ FUSES = {"start": 12, "order": 8}
 WRITES = 3
 """Octets are written several times as often as all else."""
 SIGNERS = ("operator-1", "commander")
+TAG_SHARE, TAG_S = 0.15, 1.0
+"""How often a tag is hung where no point asks for it, and for how long at most."""
+DOOR_S = 3.0
+"""A technician who has no answer by then goes away."""
+NOBODY, SOMEBODY = '# pi = "Li Ming"', '{user} = "Li Ming"'
 
 
 def configs(folder: Path) -> Path:
-    """The demo's, in `folder`, with a signal of two seconds that may sound as often as a bench needs it."""
+    """The demo's, in `folder`, with a signal of two seconds that may sound as often as a bench needs it, and with a
+    technician: who runs the bench."""
     out = configs_with(folder, ROOT / "bench" / "signals.toml")
     for file in (out / "demo").glob("gateway*.toml"):
-        file.write_text(file.read_text().replace("starts_per_hour = 60", "starts_per_hour = 600"))
+        text = file.read_text().replace("starts_per_hour = 60", "starts_per_hour = 600")
+        assert text.count(NOBODY) == 1, file
+        file.write_text(text.replace(NOBODY, SOMEBODY.format(user=pwd.getpwuid(os.getuid()).pw_name)))
     return out
 
 
@@ -81,6 +91,10 @@ class Batch:
         """Points that are still to come before any comes again."""
         self._id, self._area, _ = GATEWAYS[gateway]
         self._chance = Random(seed)
+        self._hand = Random(-seed)
+        """The technician's, so that the rest of a batch stays what it was without him."""
+        self._tagged = ""
+        """The siren on which his tag may hang."""
         self._said = said
         self._keys = {name: keys.load_key(city.demo / "keys" / f"{name}.jwk") for name in SIGNERS}
         self._digest = city.configs[0].signals.digest("kill-two")
@@ -103,9 +117,13 @@ class Batch:
             self._deck = chance.sample(fuse.POINTS, len(fuse.POINTS))
         point, since = self._deck.pop(), chance.choice(fuse.SINCE)
         n = chance.randint(1, FUSES[since] * (WRITES if point.startswith(("write", "send", "handled")) else 1))
+        if beside := point.startswith("beside"):
+            # Two records of a tag go into that file: that it hangs, and that it is off.
+            n = 1 + n % 2
         self._start((point, n, since))
         self._until(lambda: not self.alive or self._online(), ONLINE_S)
         self._give()
+        self._lock_out(beside or self._hand.random() < TAG_SHARE)
         self._until(lambda: not self.alive, self._alive_s * chance.uniform(0.5, 1))
         burnt = not self.alive
         self.end(signal.SIGKILL)
@@ -118,6 +136,8 @@ class Batch:
         """One that is not killed ends everything; then what was broken."""
         city = self._city
         self._start(None)
+        self._until(self._online, ONLINE_S)
+        self._lock_out(False)
         # The hub sends again what has no answer; so do we.
         end = time.monotonic() + SETTLE_S
         while not aftermath.settled(city, self._id, city.orders(), city.receipts()) and time.monotonic() < end:
@@ -174,6 +194,27 @@ class Batch:
         end = time.monotonic() + seconds
         while not holds() and time.monotonic() < end:
             time.sleep(0.02)
+
+    # The technician.
+
+    def _lock_out(self, wanted: bool) -> None:
+        """A tag hung and taken off again; one that a kill left hanging is taken off first."""
+        if self._tagged:
+            self._ask("untag", self._tagged)
+        if wanted and not self._tagged:
+            self._tagged = self._hand.choice(self._city.configs[0].spec.siren).id
+            self._ask("tag", self._tagged)
+            self._until(lambda: not self.alive, self._hand.uniform(0, TAG_S))
+            self._ask("untag", self._tagged)
+
+    def _ask(self, verb: str, siren: str) -> None:
+        config = self._city.configs[0]
+        # Who is killed hangs up, or is not there.
+        with suppress(door.NoGateway, ValueError):
+            (*_, last) = door.ask(config.path(config.spec.local.socket), verb, {"siren": siren, "reason": "bench"},
+                                  DOOR_S)
+            if verb == "untag" and not last.get("sirens", {}).get(siren, {}).get("tags"):
+                self._tagged = ""
 
     # Orders.
 
@@ -275,7 +316,9 @@ def main() -> None:
     totals = {name: sum(one[name] for one in mine) for name in ("kills", "orders", "soundings", "receipts")}
     measure.report({**totals, "batches": len(mine), "points": dict(sorted(points.items())), "broken": broken,
                     "minutes": round((time.monotonic() - began) / 60, 1)},
-                   {f"kills >= {options.kills}": totals["kills"] >= options.kills, "nothing broken": not broken})
+                   {f"kills >= {options.kills}": totals["kills"] >= options.kills, "nothing broken": not broken,
+                    # In a few batches one may have had no chance.
+                    **({"every point burnt": set(points) >= set(fuse.POINTS)} if options.kills >= KILLS else {})})
 
 
 if __name__ == "__main__":

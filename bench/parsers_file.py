@@ -265,7 +265,7 @@ def a_moment() -> Feed:
 def _box_case(mutator: Mutator) -> bytes:
     chance = mutator.chance
     header = {"blackbox": segment.FORMAT, "at_us": 1, "wall_us": WALL_US, "code": "0", "records": 1, "origin": {},
-              "snapshot": None}
+              "snapshot": None, "settled": 0}
     lines = [mutator.written(mutator.tree(header, chance.choice(left())) if chance.random() < 0.5 else header),
              b'["receipt",{}]', *(one.encode() for one in chance.sample(moments(), 3))]
     packed = gzip.compress(b"\n".join(lines) + b"\n", 1)

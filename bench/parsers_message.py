@@ -223,7 +223,7 @@ def local_door() -> Feed:
     def feed(case: tuple[str, bytes]) -> object:
         user, line = case
         asked.clear()
-        door._asked(local._Client(len(line) % 16, 1000, user, cast(Any, None)), line)
+        door._asked(local._Client(len(line) % 16, 1000, user, cast(Any, None), 0.0), line)
         return [fed.hear(one) for one in asked]
 
     return feed
@@ -278,12 +278,13 @@ def _centre() -> Centre:
     roster = Roster(office.trusted(), DEPLOYMENT, "41")
     centre = Centre("fuzzed", DEPLOYMENT, gateway_config().signals, roster)
     for event in (HubClock(WALL_US), Broker(True)):
-        centre.handle(S, event)
+        centre.handle(0, event)
     desk = Desk(gateway_config().signals)
     for topic, payload in published()[:40]:
-        centre.handle(S, words.told(topic, payload, False, WALL_US))
+        centre.handle(0, words.told(topic, payload, False, WALL_US))
     for order in (desk.live(WALL_US), desk.stop(WALL_US)):
         centre.handle(S, Handed(order.data))
+    assert len(centre.orders) == 2
     return centre
 
 

@@ -21,7 +21,7 @@ from controller.wire import Mode, Stage
 from firmware_bridge.machine import MS, S, earliest
 
 LIMIT = 16
-"""Activations that wait at once: a year's drills, and live ones beside them."""
+"""Drills that wait at once: a year's. As many live ones find room beside them."""
 PREEMPT_US = 500 * MS
 """What sounds is ended this long before the first edge of what outranks it, so that the two are heard apart."""
 LOCKED = "isolated; sounds only if released by then"
@@ -46,9 +46,9 @@ class Agenda:
         """What has the siren, then what had it last."""
         return ([] if self.run is None else [self.run]) + [c.sounding for c in reversed(self._closing)]
 
-    @property
-    def full(self) -> bool:
-        return len(self.armed) >= LIMIT
+    def full(self, new: Sounding) -> bool:
+        """Whether `new` finds no place to wait. Drills cannot fill a warning's."""
+        return len(self.armed) >= (2 * LIMIT if new.order.mode is Mode.LIVE else LIMIT)
 
     @property
     def first(self) -> Sounding | None:
@@ -126,17 +126,18 @@ class Agenda:
 
     def admit(self, now_us: int, new: Sounding, locked: bool, fault: str) -> list[Progress]:
         """Let it wait for its instant, or refuse it at once."""
-        stage, refusal = Stage.REJECTED, ""
+        # What was cut by a restart may have sounded: that is not taken back.
+        stage, refusal = Stage.FAILED if new.order.resumed else Stage.REJECTED, ""
         if new.silent:
             refusal = "nothing in it sounds"
         elif locked and not new.later(now_us + PREPARE_US):
             refusal = "isolated"
         elif not new.phases:
             stage, refusal = Stage.FAILED, new.past
-        elif self.full:
-            refusal = f"{len(self.armed)} activations wait already"
         elif self.is_due(now_us, new):
             refusal = self.refusal(now_us, new, locked, fault)
+        elif self.full(new):
+            refusal = f"{len(self.armed)} activations wait already"
         else:
             refusal = self._refuses(now_us, new, now=False)
         if refusal:

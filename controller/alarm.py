@@ -41,7 +41,8 @@ class State(Enum):
 
     RTN_UNACKED: it went, and nobody has acknowledged that it was there; of a latched one, that it went.
 
-    OUT_OF_SERVICE: a person has put it on the shelf until a time. The condition is watched, and asks for nobody.
+    OUT_OF_SERVICE: a person has put it on the shelf until a time. The condition is watched, and asks for nobody; what
+    latched stays so.
     """
 
     NORMAL = "NORMAL"
@@ -59,6 +60,7 @@ class Kind(Enum):
     SHELVED = "a person takes it out of service"
     BACK_HIGH = "it is back in service, and the condition is there"
     BACK_LOW = "it is back in service, and the condition is not there"
+    BACK_LATCHED = "the same, of one that latched"
 
 
 TABLE: dict[tuple[State, Kind], State] = {
@@ -73,6 +75,7 @@ TABLE: dict[tuple[State, Kind], State] = {
     **{(state, Kind.SHELVED): State.OUT_OF_SERVICE for state in State},
     (State.OUT_OF_SERVICE, Kind.BACK_HIGH): State.UNACKED,
     (State.OUT_OF_SERVICE, Kind.BACK_LOW): State.NORMAL,
+    (State.OUT_OF_SERVICE, Kind.BACK_LATCHED): State.RTN_UNACKED,
 }
 
 
@@ -108,7 +111,8 @@ class Unshelve:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An alarm went from one state to another, or its condition came or went while it is out of service."""
+    """An alarm went from one state to another; or, while it is out of service, its condition came or went, or what had
+    latched was acknowledged."""
 
     alarm: str
     kind: Kind
@@ -131,6 +135,8 @@ class Alarm:
         self._on_delay_us = on_delay_us
         self._off_delay_us = off_delay_us
         self._latch = latch
+        self._latched = False
+        """It went, and nobody at the cabinet has acknowledged that."""
         self._since_us: int | None = None
         """Since when it says otherwise than `high`."""
         self._certain = False
@@ -153,7 +159,7 @@ class Alarm:
     @property
     def in_force(self) -> bool:
         """Whether what follows from it holds: the condition is there, or it latched and waits for a person."""
-        return self.high or (self._latch and self.state is State.RTN_UNACKED)
+        return self.high or self._latched
 
     @property
     def shelved(self) -> bool:
@@ -163,6 +169,12 @@ class Alarm:
         """How often it was raised in the last hour."""
         return sum(at_us > now_us - HOUR_US for at_us in self._raises)
 
+    @property
+    def snapshot(self) -> list[str | bool]:
+        """What of it outlives a restart; of what latched on the shelf, that it waits for a person."""
+        state = State.RTN_UNACKED if self.shelved and self._latched else self.state
+        return [state.value, self.high]
+
     def restore(self, state: str, high: bool) -> None:
         """As the journal knows it, before the first event. A shelf does not outlive a restart: it is in service."""
         self.high = high
@@ -170,6 +182,7 @@ class Alarm:
         self.state = State[state] if known else State.UNACKED if high else State.NORMAL
         if self.state is State.OUT_OF_SERVICE:
             self.state = State.UNACKED if high else State.NORMAL
+        self._latched = self._latch and self.state is State.RTN_UNACKED
 
     def handle(self, now_us: int, event: AlarmEvent) -> list[Turn]:
         self._out = []
@@ -177,8 +190,9 @@ class Alarm:
             case Heard(says):
                 self._heard(now_us, says)
             case Acknowledge(by, cabinet):
-                if not (self._latch and self.state is State.RTN_UNACKED and not cabinet):
-                    self._go(Kind.ACKNOWLEDGED, by)
+                if cabinet or not self._latched:
+                    over, self._latched = self._latched, False
+                    self._go(Kind.ACKNOWLEDGED, by, told=over)
             case Shelve(by, us):
                 self._shelf_us = now_us + min(max(us, 1), SHELF_LIMIT_US)
                 self._go(Kind.SHELVED, by)
@@ -210,17 +224,19 @@ class Alarm:
 
     def _turned(self, now_us: int) -> None:
         self.high, self._since_us = not self.high, None
+        self._latched = self._latch and not self.high
         if self.high:
             self._raises.append(now_us)
         self._go(Kind.RAISED if self.high else Kind.CLEARED_LATCHED if self._latch else Kind.CLEARED)
 
     def _back(self, by: str) -> None:
         self._shelf_us = None
-        self._go(Kind.BACK_HIGH if self.high else Kind.BACK_LOW, by)
+        self._go(Kind.BACK_HIGH if self.high else Kind.BACK_LATCHED if self._latched else Kind.BACK_LOW, by)
 
-    def _go(self, kind: Kind, by: str = "") -> None:
-        """What the table does not have changes nothing, but that the condition turned is told from the shelf too."""
+    def _go(self, kind: Kind, by: str = "", told: bool = False) -> None:
+        """What the table does not have changes nothing. That the condition turned, or that what latched is over, is
+        told from the shelf too."""
         before = self.state
         self.state = TABLE.get((before, kind), before)
-        if self.state is not before or kind in (Kind.RAISED, Kind.CLEARED, Kind.CLEARED_LATCHED):
+        if told or self.state is not before or kind in (Kind.RAISED, Kind.CLEARED, Kind.CLEARED_LATCHED):
             self._out.append(Turn(self.id, kind, before, self.state, by))

@@ -152,7 +152,8 @@ def restored(records: Iterable[Record]) -> Mapping[str, Sequence[Before]]:
         """It was running when something else was heard of it: all the time since counts."""
         since_us, limit_us = running.pop((order, siren)), limits.get(order, LONGEST_US)
         lasted_us = until_us - since_us
-        book.setdefault(siren, []).append(Before(lasted_us if 0 <= lasted_us <= limit_us else limit_us))
+        us, dated = lasted_us if 0 <= lasted_us <= limit_us else limit_us, until_us > wire.UNDATED_US
+        book.setdefault(siren, []).append(Before(us, until_us if dated else None))
         return book[siren][-1]
 
     records = list(records)

@@ -1,7 +1,8 @@
 """Whether the watchdog of a board that bounds a siren is known to run (output class A).
 
-A board drops its outputs by itself only while its registers say so (`[output] armed` of the profile). What is not
-read is not armed. It refuses to know who set the registers: that is the profile's `setup`, run by the device.
+A board drops its outputs by itself only while its registers say so (`[output] armed` of the profile). What has no value
+is not armed. A value that a lost answer made doubtful still stands: it is no news, and `activate` writes the bound once
+more. It refuses to know who set the registers: that is the profile's `setup`, run by the device.
 """
 
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ class Arming:
         self.refs = frozenset(f"{self._device}.{name}" for name in self._wanted)
         """Its points."""
         self._holds: dict[str, bool] = {}
-        """Whether each of them was right, by its last good reading."""
+        """Whether each of them was right, by its last good reading; not of those that have no value now."""
         self._told = ""
 
     @property
@@ -45,10 +46,10 @@ class Arming:
             wanted = self._wanted.get(reading.point) if reading.device == self._device else None
             if wanted is None:
                 continue
-            if reading.quality is Quality.GOOD and reading.value is not None:
-                self._holds[reading.point] = same(reading.value, wanted)
-            else:
+            if reading.value is None:
                 self._holds.pop(reading.point, None)
+            elif reading.quality is Quality.GOOD:
+                self._holds[reading.point] = same(reading.value, wanted)
         why = self.why
         if why == UNREAD or why == self._told:
             return []

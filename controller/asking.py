@@ -29,7 +29,9 @@ def judge(event: Ask | Alarmed, site: Site, regime: Regime, ledger: Ledger, wall
             return Declined(unfit, "")
     if (reason := regime.refuses(accept)) is not None:
         return Declined(reason, ONLY_LIVE if reason is Reason.SAFE_MIN else "")
-    return accept if ledger.make_room(isinstance(event, Alarmed), wall.us) else Declined(Reason.BUSY, "")
+    if not ledger.make_room(isinstance(event, Alarmed), wall.us):
+        return Declined(Reason.BUSY, "")
+    return accept.model_copy(update={"undated": wall.believed_us is None})
 
 
 def said(event: Ask | Alarmed, accept: Accept | Declined) -> list[Notice | Publish]:

@@ -24,6 +24,7 @@ from typing import Any
 from controller import moment, relive, segment
 from controller.event import Arrived, Record
 from controller.moment import Moment
+from controller.snapshot import Taken
 
 FLUSH_S = 1.0
 """How often lines are written: what a kill may cost. Oftener packs worse."""
@@ -53,18 +54,19 @@ class _Turn:
     """From here on in a new file."""
 
     at_us: int
-    state: bytes
+    state: Taken
 
 
 class Blackbox:
     """`note` each event after it was handled; `close` at the end.
 
     `origin` is what the gateway was made from, with `records`; `snapshot` takes it as it stands, and is called from
-    within `note`. `said` is told, from any thread, why nothing is recorded.
+    within `note`; what that only names is made octets of in the thread. `said` is told, from any thread, why nothing
+    is recorded.
     """
 
     def __init__(self, folder: Path, size_bytes: int, now_us: int, origin: Mapping[str, Any],
-                 records: Sequence[Record], snapshot: Callable[[], bytes], said: Callable[[str], None]) -> None:
+                 records: Sequence[Record], snapshot: Callable[[], Taken], said: Callable[[str], None]) -> None:
         self._folder = folder
         self._size = size_bytes
         self._file_size = max(LEAST_BYTES, size_bytes // FILES)
@@ -90,7 +92,7 @@ class Blackbox:
         self._thread.start()
 
     def note(self, now_us: int, event: object, outcome: Outcome) -> None:
-        """On the loop: a microsecond, but for a snapshot when a file is full."""
+        """On the loop: a microsecond, but for a snapshot when a file is full, of what is not settled."""
         if not self._deaf:
             self._put += _weight(event)
             self._queue.put((now_us, event, outcome))
@@ -155,7 +157,7 @@ class Blackbox:
         if self._file is not None and self._written > self._file_size:
             self._full = True
 
-    def _begin(self, at_us: int, state: bytes | None) -> None:
+    def _begin(self, at_us: int, state: Taken | None) -> None:
         """A new file. Its first lines are all that its moments need."""
         self._folder.mkdir(parents=True, exist_ok=True)
         numbers = self._make_room()
@@ -165,12 +167,17 @@ class Blackbox:
         records = self._records if state is None else ()
         # Only the first file needs them.
         self._records = ()
+        parts = iter(state or ())
+        frame = next(parts, None)
         header = {"blackbox": segment.FORMAT, "at_us": at_us, "wall_us": time.time_ns() // 1000, "code": segment.code(),
-                  "records": len(records), "snapshot": None if state is None else b64encode(state).decode(),
-                  "origin": self._origin}
+                  "records": len(records), "snapshot": None if frame is None else _text(frame),
+                  "settled": len(state) - 1 if state is not None else 0, "origin": self._origin}
         self._write([json.dumps(header, separators=(",", ":"))])
         for n in range(0, len(records), SLICE):
             self._write([json.dumps([r.kind, r.body], separators=(",", ":")) for r in records[n : n + SLICE]])
+            time.sleep(0)
+        for part in parts:
+            self._write([_text(part)])
             time.sleep(0)
         self._why = ""
 
@@ -210,6 +217,10 @@ class Blackbox:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode()
 
 
 def _number(path: Path) -> int:

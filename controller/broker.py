@@ -13,6 +13,9 @@ from pydantic import Field
 from firmware_bridge.document import Document
 from firmware_bridge.errors import Problem
 
+PASSWORD_LIMIT = 65_535
+"""Bytes of a password: MQTT tells its length in two octets."""
+
 
 class MqttSection(Document):
     host: str
@@ -35,6 +38,9 @@ class MqttSection(Document):
 def contradictions(section: MqttSection, file: str) -> list[Problem]:
     """What of the section does not fit together. A file that is named and not used is a false comfort."""
     out = []
+    if not _is_name(section.host):
+        remedy = "is no name that a network knows: between its dots are 1 to 63 letters; mend it, or name its address"
+        out.append(Problem(file, "mqtt.host", section.host, remedy))
     if not section.tls and not _is_here(section.host):
         remedy = (f"plain text goes nowhere but to this machine, and {section.host} is another;"
                   " say tls = true, with certificates (docs/broker.md)")
@@ -46,6 +52,25 @@ def contradictions(section: MqttSection, file: str) -> list[Problem]:
     if section.key_file is not None and section.cert_file is None:
         out.append(Problem(file, "mqtt.key_file", section.key_file, "is a key without its certificate; name cert_file"))
     return out
+
+
+def password(raw: bytes) -> str:
+    """What a password file says. ValueError tells in words why that is no password."""
+    try:
+        said = raw.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("is no text in UTF-8; write it anew") from None
+    if len(said.encode()) > PASSWORD_LIMIT:
+        raise ValueError(f"is longer than the {PASSWORD_LIMIT} bytes that MQTT takes; is it the right file?")
+    return said
+
+
+def _is_name(host: str) -> bool:
+    """Whether a resolver can be asked for it at all: it would raise what is no OSError."""
+    try:
+        return host.encode("idna") != b""
+    except UnicodeError:
+        return False
 
 
 def _is_here(host: str) -> bool:

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from controller.broker import MqttSection
+from controller.broker import MqttSection, password
 from firmware_bridge.errors import Problem
 
 OPEN = 0o027
@@ -32,6 +32,7 @@ def _wrong_files(section: MqttSection, folder: Path, file: str, now: datetime.da
                  identity: str | None) -> Iterator[Problem]:
     if section.password_file is not None:
         yield from _secret(file, "mqtt.password_file", section.password_file, folder)
+        yield from _password(file, section.password_file, folder)
     if not section.tls:
         return
     if section.ca_file is not None:
@@ -112,6 +113,15 @@ def _secret(file: str, key: str, value: str, folder: Path) -> Iterator[Problem]:
         yield Problem(file, key, value, f"{found}; put it there, or mend the path")
     elif (mode := path.stat().st_mode & 0o777) & OPEN:
         yield Problem(file, key, value, f"is open to others ({mode:04o}): chmod 0640 {path.resolve()}")
+
+
+def _password(file: str, value: str, folder: Path) -> Iterator[Problem]:
+    found = _read(folder / value)
+    if isinstance(found, bytes):
+        try:
+            password(found)
+        except ValueError as error:
+            yield Problem(file, "mqtt.password_file", value, str(error))
 
 
 def _read(path: Path) -> bytes | str:

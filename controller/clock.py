@@ -12,8 +12,9 @@ from controller.event import Clock, Trust
 
 STA_UNSYNC = 0x0040
 """Kernel status bit: nobody disciplines the clock (linux/timex.h)."""
-TRUSTED_ERROR_US = 1_000_000
-"""An error above one second is no trusted time (DESIGN §5)."""
+TRUSTED_ERROR_US = 2_500_000
+"""Above it is no trusted time. The kernel adds 500 us a second to the largest error, ten times what a crystal drifts,
+and systemd-timesyncd puts it to 0 each 2048 s: one answer may be ignored (docs/decisions/0014-trusted-time.md)."""
 
 
 class _Timex(ctypes.Structure):

@@ -345,7 +345,7 @@ def problems(config: Config) -> list[Problem]:
             return None
         if p.channels and not (drive.channel and drive.channel <= p.channels):
             problem(key, ref, f"say {drive.device}.1 to {drive.device}.{p.channels}")
-        if not p.channels and drive.channel:
+        if not p.channels and drive.channel is not None:
             problem(key, ref, f"profile {p.id} has no channels; say {drive.device}")
         return p
 

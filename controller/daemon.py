@@ -51,6 +51,8 @@ LOGGED = {"accept", "refuse", "receipt", "event"}
 """Journal records that are also a line of the log."""
 SWITCH_S = 0.0005
 """How long one Python thread may keep another waiting. With the default 5 ms an edge's thread waits for the loop."""
+ENDS = (signal.SIGTERM, signal.SIGINT)
+"""How somebody asks for an end in order."""
 
 log = Log()
 
@@ -92,15 +94,16 @@ class Daemon:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; raises what went wrong in a machine."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDS:
             self._loop.add_signal_handler(number, self._end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         # The clock before all else: what is told first bears an instant as well.
         self._tick()
         self.feed(self._journal.head)
         for link in self._links.values():
-            link.open().add_done_callback(self._task_ended)
+            link.open().add_done_callback(self.task_ended)
         broker = self._loop.create_task(self._mqtt.run(), name="mqtt")
-        broker.add_done_callback(self._task_ended)
+        broker.add_done_callback(self.task_ended)
         try:
             await self._failed
         finally:
@@ -116,6 +119,7 @@ class Daemon:
             if self._timer is not None:
                 self._timer.cancel()
             await asyncio.to_thread(self._journal.close)
+            await asyncio.gather(*(link.shut() for link in self._links.values()))
             if self._blackbox is not None:
                 await asyncio.to_thread(self._blackbox.close)
 
@@ -216,7 +220,8 @@ class Daemon:
             return Publish(topic, payload, retain=True)
         return self._gateway.session.farewell()
 
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
+    def task_ended(self, task: asyncio.Task[None]) -> None:
+        """One of those without which we are no gateway."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
@@ -373,10 +378,12 @@ def _run(args: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_S)
 
     async def serve() -> None:
+        # From here on there is something to end in order, and nobody yet who does: what comes now waits for `run`.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
         # The door first: a second sirend is turned away here, before it touches the journal or a line of the first.
         local = Local(checked.path(checked.spec.local.socket), lambda event: daemon.feed(event))
         try:
-            await local.open()
+            door = await local.open()
         except OSError as error:
             raise NoDoor(str(error)) from error
         crashes = Crashes(local.path, program_version(), clock.since_boot_us())
@@ -384,6 +391,7 @@ def _run(args: argparse.Namespace) -> int:
             log.error("crashes", why=crashes.wrong or crashes.safe_min)
         try:
             daemon = Daemon(checked, trusted, local, crashes)
+            door.add_done_callback(daemon.task_ended)
         except BadDocument:
             crashes.ended()
             await local.close()

@@ -73,14 +73,24 @@ class Activate:
     fresh: bool = False
 
 
+NOBODYS = ""
+"""No order has this id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End whatever sounds or is armed on a siren (only `order`'s activation where it is given)."""
+    """End whatever sounds or is armed on a siren; only `order`'s activation where it is given, and with `NOBODYS` only
+    what sounds by no order."""
 
     siren: str
     by: str
     reason: str = ""
     order: str | None = None
+
+    @property
+    def of_nobody(self) -> bool:
+        """Whether it also ends what sounds by no order."""
+        return not self.order
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,10 @@ class Turned:
 
     siren: str
     locked: bool
+
+
+UNCONFIRMED = "unconfirmed"
+"""The last word of the reason where nothing confirmed the off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 On a line that is configured for it a broadcast OFF reaches every board in the time of one write. It is no more than a
 head start: nobody answers it, so each output is then turned off and read back by itself as ever. And the line rests
 after it, so it is said only where it reaches several sirens at once: many boards with a siren on the same channel. It
-refuses to know why anything stops, and it never turns anything on.
+would open whatever else is on that channel of another board (a second off-path, a beacon, a boom): where there is any,
+nothing is said. It refuses to know why anything stops, and it never turns anything on.
 """
 
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ class Everyone:
     def __init__(self, config: Config) -> None:
         lines = {bus.id: (_driven(config, bus.id), _offs(config, bus.id)) for bus in config.spec.bus if bus.broadcast}
         self._lines = {bus: (driven, offs) for bus, (driven, offs) in lines.items()
-                       if len(driven) >= SIRENS_EACH * len(offs)}
+                       if len(driven) >= SIRENS_EACH * len(offs) and not _opens_more(config, bus)}
         self._said = 0
 
     def stopped(self, now_us: int, stops: Iterable[Stop]) -> list[Submit]:
@@ -47,10 +48,22 @@ def _driven(config: Config, bus: str) -> frozenset[str]:
     return frozenset(s.id for s in config.spec.siren if config.device(Drive.of(s.drive).device).bus == bus)
 
 
+def _here(config: Config, bus: str, refs: Iterable[str]) -> list[Drive]:
+    """Those of these outputs that are on the line."""
+    return [d for d in map(Drive.of, refs) if config.device(d.device).bus == bus]
+
+
+def _opens_more(config: Config, bus: str) -> bool:
+    """Whether the OFF of a channel that drives a siren would open an output of another purpose."""
+    cuts = [s.second_off for s in config.spec.siren if s.second_off is not None]
+    others = _here(config, bus, [*cuts, *(ref for spot in config.spec.spot for _, ref in spot.outputs)])
+    drives = _here(config, bus, (s.drive for s in config.spec.siren))
+    return not {d.channel for d in others}.isdisjoint(d.channel for d in drives)
+
+
 def _offs(config: Config, bus: str) -> list[Request]:
     """The OFF of each channel that drives a siren; config sees to it that all units here are of one model."""
-    drives = (Drive.of(s.drive) for s in config.spec.siren)
-    here = [d for d in drives if config.device(d.device).bus == bus]
+    here = _here(config, bus, (s.drive for s in config.spec.siren))
     out: list[Request] = []
     for channel in sorted({d.channel for d in here}, key=lambda c: c or 0):
         drive = next(d for d in here if d.channel == channel)

@@ -3,7 +3,9 @@
 The path is an output of its own whose `activate` cuts the siren's power. It is let go when the siren's own off works
 again; where that off works and the siren sounds all the same (a welded relay) it is held until the siren is ordered
 to sound in earnest, or a technician who locked the siren out frees it: it was mended. Holding and letting go are
-events in the journal, so a restart holds on. It refuses to know how the fault was found out (`watch.py`).
+events in the journal, so a restart holds on. What the path's own output reads is heard as well: held, it is closed
+again when it fell open; on from before a restart and held for nothing, it is let go, for a siren without power is mute.
+It refuses to know how the fault was found out (`watch.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,7 @@ from controller.switch import Switch, SwitchEvent
 from firmware_bridge.event import Abort, Begin
 from firmware_bridge.machine import S
 from firmware_bridge.profile import Profile
+from firmware_bridge.reading import Reading
 
 PATIENCE_US = 2 * S
 """Sound this long after the second path was used says that it does not work either; and between offs repeated."""
@@ -45,14 +48,20 @@ class Fault:
         self._told = ""
         self._owed = False
         """After a restart: the second path is to be used, and was not yet."""
+        self._stray = False
+        """The second path reads on without a cause of ours."""
         self._path: Switch | None = None
         if ref is not None:
             assert profile is not None, "config resolves second_off"
             self._path = Switch(Drive.of(ref), profile, tokens)
+        self.refs = frozenset(() if self._path is None else (self._path.point,))
+        """The point that tells of the second path."""
 
     @property
     def why(self) -> str:
-        """What is wrong; empty: it is in no fault."""
+        """What is wrong; empty: nothing is."""
+        if not self._why:
+            return "cut off by the second path" if self._stray else ""
         return self._why + (", held off by the second path" if self.held else "")
 
     @property
@@ -93,6 +102,21 @@ class Fault:
         out: list[Begin | Abort | Notice] = [Notice(LET_GO, self._siren, why, urgent=True)] if self.held else []
         self._why, self.held, self._owed = "", False, False
         return out + self.handle(now_us, Off())
+
+    def took(self, now_us: int, reading: Reading, barred: bool) -> list[Begin | Abort | Notice]:
+        """A point was read, perhaps that of the second path. A siren that is `barred` by its isolator gets no power."""
+        path = self._path
+        seen = None if path is None else path.read(reading)
+        if path is None or seen is None:
+            return []
+        told: list[Begin | Abort | Notice] = []
+        settled = path.quiet_us is None or seen.at_us > path.quiet_us + PATIENCE_US
+        stray = seen.on and path.idle and not self._why and settled
+        if stray and not self._stray:
+            self._told = ""
+            told.append(Notice("unexpected-cut", self._siren, str(path.drive), urgent=True))
+        self._stray = seen.on and (stray or self._stray)
+        return [*told, *self.handle(now_us, Off() if stray and not barred else seen)]
 
     def handle(self, now_us: int, event: SwitchEvent) -> list[Begin | Abort | Notice]:
         """What the second path's device says, or its time has come."""

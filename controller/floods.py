@@ -37,6 +37,7 @@ from controller.policy import Ground, Refused, SignedPolicy, admit, spot_digest
 from controller.rule import Grant, Rule, RuleEvent
 from controller.scale import NAMES, colour_of
 from controller.signers import TrustList
+from controller.strictjson import is_number
 from controller.voice import State as Speech
 from controller.wall import Wall
 from controller.wire import Ack
@@ -70,6 +71,7 @@ NO_SUCH_SPOT = "本网关没有这个积水点 / this gateway has no such spot; 
 NO_SUCH_ALARM = "没有这个告警 / no such alarm; alarms: "
 NO_SUCH_GAUGE = "没有这个水位计 / no such gauge; gauges: "
 BAD_MINUTES = "分钟数须为正数，最多 480 / say minutes, more than 0 and 480 at most"
+BAD_DEPTH = "水深须为 0 至 3000 厘米 / say the depth in cm, 0 to 3000"
 RULES = "规则已启用 / the policy rules"
 
 FloodsEvent = (Took | Presence | Edged | Ended | Clock | Ask | Arrived | Trusted | Durable | AppendFailed | Woken)
@@ -340,9 +342,9 @@ class Floods:
         wrong = ""
         if person is None:
             wrong = NOT_LISTED
-        elif (alarm is not None or ask.verb != "ack") and alarm not in rule.lookout.alarms:
+        elif (alarm is not None or ask.verb != "ack") and not (isinstance(alarm, str) and alarm in rule.lookout.alarms):
             wrong = NO_SUCH_ALARM + ", ".join(rule.lookout.alarms)
-        elif isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= 480:
+        elif not is_number(minutes) or not 0 < minutes <= 480:
             wrong = BAD_MINUTES
         if wrong:
             self._out.append(Notice("local-refused", ask.user, f"{ask.verb}: {wrong.rpartition(' / ')[2]}"))
@@ -386,10 +388,13 @@ def wetcheck(now_us: int, rule: Rule, args: Mapping[str, Any]) -> dict[str, Any]
     if gauge is None:
         return {"error": NO_SUCH_GAUGE + ", ".join(rule.lookout.gauges)}
     sight, section, depth = gauge.sight(now_us), gauge.section, args.get("depth_cm")
+    # Whoever is at the door may say any number of JSON, also one that no float can hold.
+    if depth is not None and not (is_number(depth) and 0 <= depth <= 3000):
+        return {"error": BAD_DEPTH}
     out: dict[str, Any] = {"spot": rule.id, "gauge": gauge.id, "kind": section.kind, "raw": gauge.raw,
                            "unit": section.unit, "good": sight.good, "why": sight.why, "level_cm": sight.value,
                            "primed": gauge.primed, "last_minutes": gauge.samples(now_us)[-6:]}
-    if isinstance(depth, int | float) and not isinstance(depth, bool) and section.kind not in ("float", "rain"):
+    if depth is not None and section.kind not in ("float", "rain"):
         out["depth_cm"] = depth
         if sight.good and sight.value is not None:
             off = sight.value - depth

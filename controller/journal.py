@@ -3,11 +3,13 @@
 SQLite in WAL mode with synchronous=FULL, written by one thread that commits together whatever waits (a commit costs
 an fsync, on an SD card tens of milliseconds). Each row carries the SHA-256 of its content and of the row before it.
 A disk that is full or broken is an answer, not a crash: every append is answered, and the next one tries again.
-A file that is no database any more is put aside, and a new one begun.
+A file that is no database any more is put aside, and a new one begun. Where that happens in use, its first record says
+that what came before is lost: who starts next finds a journal and could not know it otherwise.
 
-It refuses to know what a record means, but for two things: the kinds that grow with every message (KINDS_MANY) are
-read back apart from all others, so that a flood of events cannot push an order out of sight; and the newest record of
-each of KINDS_BESIDE is kept a second time in a file of its own (`beside.py`), and is on the disk only when both are.
+It refuses to know what a record means, but for that one and two things: the kinds that grow with every message
+(KINDS_MANY) are read back apart from all others, so that a flood of events cannot push an order out of sight; and the
+newest record of each of KINDS_BESIDE is kept a second time in a file of its own (`beside.py`), and is on the disk only
+when both are.
 Cutting off the newest rows cannot be seen from the file alone; `head` is what to compare it with.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 from controller import beside
 from controller.chain import KEEP_ROWS, Fault, Head, What, faults, row_hash
 from controller.event import Record
+from controller.regime import LOST
 
 GROUP = 256
 """Records in one commit: more would hold the first ones up, fewer would waste an fsync."""
@@ -96,6 +99,8 @@ class Journal:
         self._keep_us = keep_days * 24 * 3600 * 1_000_000
         self._db: sqlite3.Connection | None = None
         self._head = Head(0, b"")
+        self._lost = False
+        """The file does not hold what this process wrote or read, and does not say so yet."""
         self._records: list[Record] = []
         self._wishes: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -169,15 +174,20 @@ class Journal:
 
     def _commit(self, wishes: list[_Wish]) -> str | None:
         """Write them all or none; None when they are on the disk."""
+        known = self._head.n
         if self._db is None:
             opened = self._open()
-            if self._db is None:
-                return opened.why
+            missing = self._head.n < known
+            self._lost |= missing
+            if missing or self._db is None:
+                # What is missing is told like any trouble with the disk, and written with what is given next.
+                return opened.why or f"{self._path}: {Fault(What.MISSING, self._head.n + 1, known)}"
         head, rows = self._head, []
-        for wish in wishes:
+        lost = [(LOST, "{}")] if self._lost else []
+        for kind, body in (*lost, *((wish.kind, wish.body) for wish in wishes)):
             n, wall_us = head.n + 1, time.time_ns() // 1000
-            head = Head(n, row_hash(head.hash, n, wall_us, wish.kind, wish.body))
-            rows.append((n, wall_us, wish.kind, wish.body, head.hash))
+            head = Head(n, row_hash(head.hash, n, wall_us, kind, body))
+            rows.append((n, wall_us, kind, body, head.hash))
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
@@ -185,10 +195,10 @@ class Journal:
         except sqlite3.Error as error:
             # Whether a COMMIT that failed is on the disk is not known: open anew before the next, and read the head.
             self._drop()
-            if _is_broken(error):
-                return f"{error}; {self._put_aside().why}"
-            return str(error)
-        self._head = head
+            why = f"{error}; {self._put_aside().why}" if _is_broken(error) else str(error)
+            self._lost |= self._head.n < known
+            return why
+        self._head, self._lost = head, False
         return None
 
     def _keep_beside(self, wishes: list[_Wish]) -> dict[str, str | None]:

@@ -12,13 +12,14 @@ The journal holds the same, as records of kind `accept` and `refuse` (an `Accept
 It refuses to know what time it is and who may order; it only says what is known.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal
 
 from controller import wire
 from controller.event import Rank, Record
+from controller.trust import Reason
 from controller.wire import Action, Instant, Message, Mode, Receipt, Stage
 from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import S
@@ -104,6 +105,8 @@ class Accept(Message):
     """A technician's sounding: one steady tone of this length."""
     growl: bool = False
     """The same, too short to be a signal."""
+    undated: bool = False
+    """What a person or a rule asked for here while the time was not known: `issued_wall_us` says nothing."""
     fresh: bool = False
     """Who signed it may order a warning, and did so just now: it begins the siren's day anew (`allowance.py`)."""
     stops: str | None = None
@@ -136,10 +139,13 @@ class Accept(Message):
         """Whether it is to begin later than now."""
         return self.scheduled and self.start_wall_us > wall_us
 
-    def stops_what(self, other: "Accept") -> bool:
-        """For a stop: whether it speaks of `other`, which it may only if that was issued before it."""
-        return self.everything or (
-            self.stops in (None, other.order) and other.issued_wall_us <= self.issued_wall_us)
+    def stops_what(self, other: "Accept", anew: bool = False) -> bool:
+        """For a stop: whether it speaks of `other`, which it may only if that was issued before it. What has no date
+        was there before it; not before one that came long ago and is carried out `anew`."""
+        if self.everything:
+            return True
+        before = not anew if other.undated else other.issued_wall_us <= self.issued_wall_us
+        return before and self.stops in (None, other.order)
 
 
 @dataclass(slots=True)
@@ -238,10 +244,14 @@ class Ledger:
         for entry in self._open.values():
             entry.clients.discard(client)
 
-    def unsaid(self) -> list[tuple[Entry, str, str]]:
-        """After a restart: what was refused on the disk, on which siren and why, and not said before."""
-        return [(entry, siren, reason) for entry in self.open() for siren, reason in entry.accept.refusals.items()
-                if siren in entry.parts and entry.parts[siren].state is State.CUT]
+    def unsaid(self, sirens: Collection[str]) -> list[tuple[Entry, str, Stage, str]]:
+        """After a restart, what is over: what was refused on the disk and not said, and what is for a siren that this
+        gateway has no more."""
+        cut = [(e, p.siren, e.accept.refusals.get(p.siren)) for e in self.open() for p in e.parts.values()
+               if p.state is State.CUT]
+        refused = [(e, s, Stage.REJECTED, why) for e, s, why in cut if why is not None]
+        gone = [(e, s) for e, s, why in cut if why is None and s and s not in sirens]
+        return refused + [(e, s, Stage.FAILED, Reason.NO_TARGET) for e, s in gone]
 
     def warns(self, wall_us: int) -> bool:
         """Whether something live sounds or is about to."""
@@ -313,9 +323,11 @@ class Ledger:
             entry.accept = entry.accept.model_copy(update={"forbids": True})
 
     def stopped(self, accept: Accept, siren: str) -> bool:
-        """Whether a stop that came first forbids this order on this siren."""
+        """Whether a stop that came first forbids this order on this siren. What a person or a rule asks for here and
+        now came after every stop that came."""
         return any(
-            siren in stop.sirens
+            accept.keys
+            and siren in stop.sirens
             and stop.stops in (None, accept.order)
             and (stop.live or accept.mode is not Mode.LIVE)
             and accept.issued_wall_us <= issued_us

@@ -2,7 +2,8 @@
 
 One JSON object a line in each direction: `{"verb": ..., "args": {...}}` in, answers out. Who asks is what the kernel
 says of the other end (SO_PEERCRED), never what the line says. A line that is no question is answered with an error;
-a client that sends too much or does not read is hung up on. It refuses to know what a verb does and who may ask it.
+a client that sends too much or does not read is hung up on. Nobody is turned away: where too many are here, one that
+was heard, or had nothing to say, makes room for who comes. It refuses to know what a verb does and who may ask it.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import pwd
 import socket
 import stat
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +26,32 @@ from firmware_bridge.errors import Malformed
 LINE_LIMIT = 640 * 1024
 """Bytes of a question: a trust list of 512 keys, as JSON text."""
 CLIENTS_LIMIT = 16
-"""Technicians at one cabinet, and their forgotten terminals."""
+"""Technicians at one cabinet, and their forgotten terminals. Who comes after them waits with the kernel for a place."""
+QUEUE = 100
+"""So many wait there, in order."""
+SAY_S = 0.25
+"""Who has said nothing for so long may have to make room. `sirenctl` asks within a millisecond."""
+AGAIN_S = 1.0
+"""Where no connection can be taken (no descriptors are left) it is tried again after this."""
 UNREAD_LIMIT = 256 * 1024
 """Bytes of answers that a client may leave unread before it is hung up on."""
+MAKE_ROOM = (f"已有 {CLIENTS_LIMIT} 个终端，为新来者让位 / {CLIENTS_LIMIT} clients are here, and this one made room for"
+             " another; ask again")
 
 Feed = Callable[[Ask | Gone], None]
 
 _PEERCRED = struct.Struct("3i")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Client:
     id: int
     uid: int
     user: str
     writer: asyncio.StreamWriter
+    came_s: float
+    heard: bool = False
+    """A whole line of it was read."""
 
 
 class Local:
@@ -47,12 +60,15 @@ class Local:
     def __init__(self, path: Path, feed: Feed) -> None:
         self.path = path
         self._feed = feed
-        self._server: asyncio.Server | None = None
+        self._door: socket.socket | None = None
+        self._welcoming: asyncio.Task[None] | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self._clients: dict[int, _Client] = {}
         self._last_id = 0
 
-    async def open(self) -> None:
-        """Listen; OSError when somebody else does, or the folder does not allow it."""
+    async def open(self) -> asyncio.Task[None]:
+        """Listen; OSError when somebody else does, or the folder does not allow it. The task that is returned ends by a
+        bug only, or cancelled by `close`."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(self.path)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -65,13 +81,19 @@ class Local:
             raise
         finally:
             os.umask(mask)
-        self._server = await asyncio.start_unix_server(self._serve, sock=door, limit=LINE_LIMIT)
+        door.setblocking(False)
+        door.listen(QUEUE)
+        self._door = door
+        self._welcoming = asyncio.create_task(self._welcome(door), name="door")
+        return self._welcoming
 
     async def close(self) -> None:
         """Hang up on everybody and remove the socket."""
-        if self._server is None:
+        if self._door is None or self._welcoming is None:
             return
-        self._server.close()
+        self._welcoming.cancel()
+        await asyncio.gather(self._welcoming, return_exceptions=True)
+        self._door.close()
         for client in list(self._clients.values()):
             client.writer.close()
         self.path.unlink(missing_ok=True)
@@ -85,23 +107,65 @@ class Local:
         if known.writer.transport.get_write_buffer_size() > UNREAD_LIMIT:
             known.writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid, user = _peer(writer)
-        self._last_id += 1
-        client = _Client(self._last_id, uid, user, writer)
-        try:
-            if len(self._clients) >= CLIENTS_LIMIT:
-                writer.write(_error(f"{CLIENTS_LIMIT} clients are here already; try again") + b"\n")
-                return
+    async def _welcome(self, door: socket.socket) -> None:
+        """Let in who comes, one after the other. asyncio's own server lets in a whole burst at once, and a stop in it
+        would have to make room for what came behind it before a word of it was read."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                there, _ = await loop.sock_accept(door)
+            except OSError:
+                await asyncio.sleep(AGAIN_S)
+                continue
+            uid, user = _peer(there)
+            try:
+                await self._room(uid)
+            except asyncio.CancelledError:
+                there.close()
+                raise
+            reader, writer = await asyncio.open_unix_connection(sock=there, limit=LINE_LIMIT)
+            self._last_id += 1
+            client = _Client(self._last_id, uid, user, writer, loop.time())
             self._clients[client.id] = client
-            while line := await self._line(reader, client):
+            serving = asyncio.create_task(self._serve(reader, client))
+            self._serving.add(serving)
+            serving.add_done_callback(self._serving.discard)
+
+    async def _room(self, uid: int) -> None:
+        """Until there is a place for one more of this user. Who has most here gives one up: so nobody's flood ends
+        another's; and of theirs the oldest that was heard or had the time to speak."""
+        loop = asyncio.get_running_loop()
+        while len(self._clients) >= CLIENTS_LIMIT:
+            here = Counter([uid, *(c.uid for c in self._clients.values())])
+            most, now_s = max(here.values()), loop.time()
+            left_s = {c.id: 0 if c.heard else max(0, c.came_s + SAY_S - now_s)
+                      for c in self._clients.values() if here[c.uid] == most}
+            leaves = min(left_s, key=left_s.__getitem__)
+            if left_s[leaves] == 0:
+                self._end(self._clients[leaves])
+            else:
+                await asyncio.sleep(left_s[leaves])
+
+    def _end(self, client: _Client) -> None:
+        del self._clients[client.id]
+        client.writer.write(_error(MAKE_ROOM) + b"\n")
+        if client.writer.transport.get_write_buffer_size():
+            # It does not read, and would not read this: it would stay for ever.
+            client.writer.transport.abort()
+        client.writer.close()
+        self._feed(Gone(client.id))
+
+    async def _serve(self, reader: asyncio.StreamReader, client: _Client) -> None:
+        try:
+            while (line := await self._line(reader, client)) and client.id in self._clients:
+                client.heard = True
                 self._asked(client, line)
         except ConnectionError:
             pass
         finally:
             if self._clients.pop(client.id, None) is not None:
                 self._feed(Gone(client.id))
-            writer.close()
+            client.writer.close()
 
     async def _line(self, reader: asyncio.StreamReader, client: _Client) -> bytes:
         """The next line; nothing at the end, and after one that is too long: what follows in it is no question."""
@@ -128,10 +192,9 @@ def _error(why: str) -> bytes:
     return json.dumps({"error": why, "last": True}).encode()
 
 
-def _peer(writer: asyncio.StreamWriter) -> tuple[int, str]:
+def _peer(there: socket.socket) -> tuple[int, str]:
     """The user at the other end, from the kernel."""
-    door: socket.socket = writer.get_extra_info("socket")
-    _, uid, _ = _PEERCRED.unpack(door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
+    _, uid, _ = _PEERCRED.unpack(there.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
     try:
         return uid, pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -26,7 +26,7 @@ SUSPECTED = "-suspected"
 """An alarm is named by its colour; that of one gauge with this behind it."""
 SAID = {Kind.RAISED: "flood-{}", Kind.CLEARED: "flood-{}-over", Kind.CLEARED_LATCHED: "flood-{}-over",
         Kind.ACKNOWLEDGED: "alarm-acknowledged", Kind.SHELVED: "alarm-shelved", Kind.BACK_HIGH: "alarm-unshelved",
-        Kind.BACK_LOW: "alarm-unshelved"}
+        Kind.BACK_LOW: "alarm-unshelved", Kind.BACK_LATCHED: "alarm-unshelved"}
 """What a turn of an alarm is called in an event."""
 
 
@@ -104,7 +104,7 @@ class Lookout:
 
     @property
     def snapshot(self) -> dict[str, list[Any]]:
-        return {a.id: [a.state.value, a.high] for a in self.alarms.values()}
+        return {a.id: a.snapshot for a in self.alarms.values()}
 
     def restore(self, kept: object) -> None:
         for id, stand in kept.items() if isinstance(kept, Mapping) else ():

@@ -169,12 +169,12 @@ class Mqtt:
         connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         connect.SessionExpiryInterval = SESSION_S
         connect.MaximumPacketSize = PACKET_LIMIT
-        password = (self._folder / section.password_file).read_text().strip() if section.password_file else None
         self._tls = tls.context(section, self._folder)
         will = Will(*self._will(), qos=1, retain=True) if self._will else None
         client = _Client(
-            section.host, section.port, username=section.username, password=password, identifier=self._name,
-            protocol=self._protocol, will=will, keepalive=section.keepalive_s, timeout=CONNECT_S, tls_context=self._tls,
+            section.host, section.port, username=section.username, password=tls.password(section, self._folder),
+            identifier=self._name, protocol=self._protocol, will=will, keepalive=section.keepalive_s,
+            timeout=CONNECT_S, tls_context=self._tls,
             queue_type=_Inbox, max_queued_incoming_messages=INBOX_LIMIT,
             **({"clean_start": False, "properties": connect} if v5 else {"clean_session": False}))
         client.feed = self._feed
@@ -232,6 +232,8 @@ class _Client(aiomqtt.Client):
         self.nonce = uuid.uuid4().hex.encode()
         self._heard_s = self._loop.time()
         self._pending: dict[int, tuple[Publish, float]] = {}
+        self._retained: dict[str, Publish] = {}
+        """The newest of each topic that the broker is to keep."""
         self._settled = asyncio.Event()
         self._settled.set()
         self._gone = asyncio.Event()
@@ -244,6 +246,8 @@ class _Client(aiomqtt.Client):
     def post(self, effect: Publish) -> None:
         """Hand a message to paho, in order; the window and the socket are its affair."""
         assert effect.qos or effect.token is None, "only QoS 1 is confirmed"
+        if effect.retain:
+            self._retained[effect.topic] = effect
         if effect.token is None and len(self._pending) >= PENDING_LIMIT:
             LOG.warning("the broker is slow: dropped a message to %s", effect.topic)
             return
@@ -292,7 +296,8 @@ class _Client(aiomqtt.Client):
             self._loop.call_soon(self.feed, Confirmed(effect.token))
 
     def _post_again(self, effect: Publish) -> None:
-        if self.connected:
+        # What is retained is not tried again once there is a newer one: the older would stay.
+        if self.connected and (not effect.retain or self._retained[effect.topic] is effect):
             self.post(effect)
 
     async def settled(self) -> None:

@@ -109,8 +109,8 @@ class Orders:
         self._out = []
         if self._born_us is None:
             self._born_us = now_us
-            for entry, siren, reason in self._ledger.unsaid():
-                self._end(entry, siren, Stage.REJECTED, reason)
+            for entry, siren, stage, reason in self._ledger.unsaid(self._site.sirens):
+                self._end(entry, siren, stage, reason)
             self._stop_again()
             self._dating.take_up(now_us, self._ledger)
             self._withdraw()

@@ -2,9 +2,8 @@
 
 A person's sounding at the cabinet and a drill that began at once are over. A programme goes on with its next signal,
 an armed one is armed again. A live warning goes on where it would be by now, if the gateway was away a short time
-only; after a longer one the centre must decide again. One for now that had not begun, and was accepted at an instant
-that by the clock is still to come, counts from when it was signed: the clock was wrong then, or is now, and nobody
-waits for it. It refuses to know sirens and orders other than this one.
+only; after a longer one the centre must decide again. One for now counts from when it was signed where the clock went
+back since, by which it began: it was wrong then, or is now. It refuses to know sirens and orders other than this one.
 """
 
 from dataclasses import dataclass
@@ -68,13 +67,17 @@ def fate(accept: Accept, started: bool, timeline: Timeline | None, wall_us: int 
         if away or since_us - wall_us > OUTAGE_US:
             return Over(Stage.FAILED)
         since_us = min(accept.issued_wall_us, wall_us)
+    elif not accept.scheduled and alive_wall_us is not None and wall_us < alive_wall_us:
+        # The clock went back since it showed when this began; so much longer it would sound than was asked.
+        since_us = min(since_us, accept.issued_wall_us)
     if not started and wall_us > accept.expires_wall_us:
         return Over(Stage.EXPIRED)
     gone_us = wall_us - since_us
     if gone_us >= accept.limit_us:
         return Over(Stage.FAILED)
     if accept.mode is Mode.LIVE:
-        left = not away and bool(timeline.without_phases_before(gone_us).phases)
+        # What was to begin while we were away is bounded by its window, which was looked at above.
+        left = not (away and (started or not accept.scheduled)) and bool(timeline.without_phases_before(gone_us).phases)
     else:
         left = bool(timeline.without_segments_before(gone_us).segments)
     return GoesOn(gone_us > 0, since_us) if left else Over(Stage.FAILED)

@@ -1,8 +1,8 @@
 """The roadside: the sign, the beacon and the boom of a spot. Each is asked for a state and is held to it.
 
 An acknowledgement of the wire is not enough: a sign's action ends with the card saying that it shows, a boom has a
-contact that tells that it is down. What is not confirmed within FAULT_US is a fault and is told, once, and again when
-it is over; it is tried again for as long as it is wanted.
+contact that tells that it is down, a relay has the state that it reads. What is not confirmed within FAULT_US is a
+fault and is told, once, and again when it is over; it is tried again for as long as it is wanted.
 It refuses to know why something is wanted (`rule.py`), and anything that sounds (`voice.py`, `siren.py`).
 """
 
@@ -12,7 +12,7 @@ from controller.config import Drive
 from controller.event import Notice
 from controller.phase import Off, On, Switched
 from controller.spot import BeaconSection, BoomSection, SignSection
-from controller.switch import Switch
+from controller.switch import SETTLE_US, State, Switch
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence
 from firmware_bridge.machine import S, Woken, earliest
 from firmware_bridge.profile import Profile
@@ -133,7 +133,11 @@ class Contact:
         self._on: bool | None = None
         self._n = 0
         self._since_us: int | None = None
-        """Since when a relay is not as it is wanted."""
+        """Since when a relay is not as it is wanted, or nobody knows."""
+        self._acked_us = 0
+        """When its device last acknowledged an edge."""
+        self._doubt = ""
+        """What speaks against it."""
         self._late = False
 
     @property
@@ -146,7 +150,7 @@ class Contact:
     @property
     def why(self) -> str:
         """Why it is not as it is wanted; empty: it is, or may still become so."""
-        return self._kept.why if self._held is None else "the output did not acknowledge it" if self._late else ""
+        return self._kept.why if self._held is None else self._doubt if self._late else ""
 
     def want(self, now_us: int, on: bool) -> list[Effect]:
         if on == self._on:
@@ -156,20 +160,40 @@ class Contact:
             self._kept.want(now_us, "light" if on else "dark", {})
             return self.handle(now_us, Woken())
         self._n += 1
-        self._since_us = now_us
+        self._since_us, self._doubt = now_us, "the output did not acknowledge it"
         return self._told(now_us, self._held.handle(now_us, On(self._n, now_us, None) if on else Off()))
 
     def handle(self, now_us: int, event: Event) -> list[Effect]:
         if self._held is None:
             return [*self._kept.handle(now_us, event)]
+        if isinstance(event, Presence) and event.device == self.device and not event.online:
+            self._lost(now_us, f"silent: {event.why}")
         return self._told(now_us, self._held.handle(now_us, event))
+
+    def took(self, now_us: int, reading: Reading) -> list[Effect]:
+        """A relay that reads otherwise than it was told: its board lost its power for a moment, or somebody's hand."""
+        seen = None if self._held is None else self._held.read(reading)
+        if self._held is None or seen is None or self._on is None:
+            return []
+        off = False
+        if seen.on is not self._on and seen.at_us > self._acked_us + SETTLE_US:
+            off = seen.on and self._held.idle
+            self._lost(now_us, f"the output reads {'on' if seen.on else 'off'}")
+        elif seen.on is self._on and self._held.state is (State.ON if seen.on else State.OFF):
+            self._since_us = None
+        return self._told(now_us, self._held.handle(now_us, Off() if off else seen))
+
+    def _lost(self, now_us: int, why: str) -> None:
+        """What was confirmed turned out not to hold."""
+        if self._since_us is None and self._on is not None:
+            self._since_us, self._doubt = now_us, why
 
     def _told(self, now_us: int, effects: Iterable[object]) -> list[Effect]:
         out: list[Effect] = []
         for effect in effects:
             match effect:
-                case Switched(on) if on == self._on:
-                    self._since_us = None
+                case Switched(on, _, edge_us) if on == self._on:
+                    self._since_us, self._acked_us = None, edge_us
                 case Begin() | Abort():
                     out.append(effect)
                 case _:
@@ -228,9 +252,18 @@ class Beacon:
     def deadline(self) -> int | None:
         return self._contact.deadline
 
+    @property
+    def lit(self) -> bool | None:
+        """None: it is not as it is wanted, or nobody knows."""
+        return None if self.fault.why else self.on
+
     def light(self, now_us: int, on: bool) -> list[Effect]:
         self.on = on
         return self._contact.want(now_us, on) + self.handle(now_us, Woken())
+
+    def took(self, now_us: int, reading: Reading) -> list[Effect]:
+        out = self._contact.took(now_us, reading)
+        return out + self.fault.be(self._contact.why)
 
     def handle(self, now_us: int, event: Event) -> list[Effect]:
         out = self._contact.handle(now_us, event)
@@ -268,10 +301,10 @@ class Boom:
         return self._contact.want(now_us, on) + self.handle(now_us, Woken())
 
     def took(self, now_us: int, reading: Reading) -> list[Effect]:
-        if self._section.closed != f"{reading.device}.{reading.point}":
-            return []
-        self.closed = bool(reading.value) if reading.quality is Quality.GOOD else None
-        return self.handle(now_us, Woken())
+        out = self._contact.took(now_us, reading)
+        if self._section.closed == f"{reading.device}.{reading.point}":
+            self.closed = bool(reading.value) if reading.quality is Quality.GOOD else None
+        return out + self.handle(now_us, Woken())
 
     def handle(self, now_us: int, event: Event) -> list[Effect]:
         out = self._contact.handle(now_us, event)

@@ -91,6 +91,8 @@ class Rule:
         self._clock_us = 0
         self._cool_us: int | None = None
         """Until when no siren is asked for."""
+        self._undated = False
+        """That was restored, and no clock that is believed has said yet how long ago it was."""
         self._tick_us = 0
         self._depth_cm: float | None = None
         self._out: list[RuleEffect] = []
@@ -112,18 +114,19 @@ class Rule:
         wall_us = kept.get("siren_wall_us")
         self.flood = Flood(str(kept.get("flood") or ""), kept.get("asked") is True,
                            wall_us if isinstance(wall_us, int) else None)
+        self._undated = self.flood.siren_wall_us is not None
         self.lookout.restore(kept.get("alarms"))
 
     def handle(self, now_us: int, event: RuleEvent) -> list[RuleEffect]:
         self._out = []
-        if self._tick_us == 0 and self.flood.siren_wall_us is not None:
+        if self._tick_us == 0 and self._undated:
             # Until the clock says how long ago that was, it was now.
             self._cool_us = now_us + self._cool_down_us
         match event:
             case Took():
                 for reading in event.readings:
                     self.lookout.take(now_us, reading)
-                    for part in (self.sign, self.boom):
+                    for part in (self.sign, self.beacon, self.boom):
                         self._out += part.took(now_us, reading) if part else []
             case Clock():
                 self._take(now_us, event)
@@ -205,7 +208,8 @@ class Rule:
         return round(self.spot.cool_down_min * 60 * S)
 
     def _take(self, now_us: int, clock: Clock) -> None:
-        if self._clock is None and clock.trust is not Trust.UNTRUSTED and self.flood.siren_wall_us is not None:
+        if self._undated and clock.trust is not Trust.UNTRUSTED and self.flood.siren_wall_us is not None:
+            self._undated = False
             since_us = max(0, clock.wall_us - self.flood.siren_wall_us)
             self._cool_us = now_us + max(0, self._cool_down_us - since_us)
             if self.flood.asked and since_us < ASK_AGAIN_US:
@@ -219,7 +223,7 @@ class Rule:
             return
         if (self._cool_us is not None and now_us < self._cool_us) or not self.lookout.stands(grant.colour):
             return
-        flood.asked, self._cool_us = True, now_us + self._cool_down_us
+        flood.asked, self._cool_us, self._undated = True, now_us + self._cool_down_us, False
         flood.siren_wall_us = 0 if self._clock is None else self._clock.wall_us + now_us - self._clock_us
         order = hashlib.sha256(f"{self._gateway}/{self.id}/{flood.id}".encode()).hexdigest()[:32]
         words = "; ".join([NAMES[loud], *self.lookout.words(), grant.by])
@@ -243,7 +247,7 @@ class Rule:
         if self.sign is not None:
             points["sign"] = self.sign.shown
         if self.beacon is not None:
-            points["beacon"] = self.beacon.on
+            points["beacon"] = self.beacon.lit
         if self.boom is not None:
             points["boom_closed"] = self.boom.closed
         if self.voice is not None:

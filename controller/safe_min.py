@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from controller import desk
-from controller.event import Ask, Degraded, Full, Notice, Publish, Stop
+from controller.event import NOBODYS, Ask, Degraded, Full, Notice, Publish, Stop
 from firmware_bridge.machine import S, Woken
 
 QUIET_US = 3600 * S
@@ -67,10 +67,11 @@ class SafeMin:
         return (self._until_us or 0) if self.on else None
 
     def silence(self, known: Iterable[str]) -> list[Stop]:
-        """Turn off the outputs that are known by now, each once. An off before that would only be unanswered."""
+        """Turn off the outputs that are known by now, each once. An off before that would only be unanswered. What is
+        live stays armed, and what has come since sounds."""
         now = sorted(self._loud & set(known)) if self._loud else []
         self._loud -= set(now)
-        return [Stop(siren, "sirend", SAFE_MIN) for siren in now]
+        return [Stop(siren, "sirend", SAFE_MIN, NOBODYS) for siren in now]
 
     def handle(self, now_us: int, event: SafeMinEvent) -> list[SafeMinEffect]:
         out: list[SafeMinEffect] = []

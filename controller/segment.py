@@ -20,7 +20,9 @@ from controller.event import Record
 from controller.moment import Moment
 from firmware_bridge.errors import Malformed
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)
+"""Those that are read; in the first a snapshot was all on one line."""
 GZIP = 16 + zlib.MAX_WBITS
 LINE_LIMIT = 96 * 1024 * 1024
 """Characters of a line: the largest snapshot that `snapshot.py` reads, in base64."""
@@ -34,7 +36,8 @@ class Segment:
 
     header: Mapping[str, Any]
     records: list[Record]
-    state: bytes | None
+    state: tuple[bytes, ...] | None
+    """The parts of a snapshot."""
     lines: list[str] = field(repr=False)
     torn: bool = False
     """Its end is missing."""
@@ -70,19 +73,23 @@ def files(folder: Path) -> list[Path]:
 def segments(source: Path) -> Iterator[Segment]:
     """What a folder or a saved file holds, oldest first; Malformed tells which file is no black box."""
     for path in files(source) if source.is_dir() else [source]:
-        lines: list[str] = []
-        header: dict[str, Any] | None = None
-        for text in _lines(path):
-            if text is None or text.startswith('{"blackbox"'):
-                if header is not None:
-                    yield _segment(path, header, lines, torn=text is None)
-                header, lines = (None, []) if text is None else (_header(path, text), [])
-            elif header is None:
-                raise Malformed(f"{path}: no black box of a gateway")
-            else:
-                lines.append(text)
-        if header is not None:
-            yield _segment(path, header, lines)
+        yield from filter(None, _segments(path))
+
+
+def _segments(path: Path) -> Iterator[Segment | None]:
+    lines: list[str] = []
+    header: dict[str, Any] | None = None
+    for text in _lines(path):
+        if text is None or text.startswith('{"blackbox"'):
+            if header is not None:
+                yield _segment(path, header, lines, torn=text is None)
+            header, lines = (None, []) if text is None else (_header(path, text), [])
+        elif header is None:
+            raise Malformed(f"{path}: no black box of a gateway")
+        else:
+            lines.append(text)
+    if header is not None:
+        yield _segment(path, header, lines)
 
 
 def save(source: Path, target: Path) -> int:
@@ -90,11 +97,19 @@ def save(source: Path, target: Path) -> int:
     kept = 0
     with gzip.open(target, "xt", encoding="ascii", newline="\n") as out:
         for path in files(source):
-            for text in _lines(path):
+            for text in [] if _hopeless(path) else _lines(path):
                 if text is not None:
                     kept += text.startswith('{"blackbox"')
                     out.write(text + "\n")
     return kept
+
+
+def _hopeless(path: Path) -> bool:
+    """Whether it ends before its beginning is whole."""
+    try:
+        return not any(_segments(path))
+    except Malformed:
+        return False
 
 
 def code() -> str:
@@ -109,10 +124,11 @@ def code() -> str:
 def _header(path: Path, text: str) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(text)
-        if header["blackbox"] != FORMAT:
-            raise Malformed(f"{path}: format {header['blackbox']}; this program reads {FORMAT}")
-        for key, kind in (("at_us", int), ("wall_us", int), ("code", str), ("records", int), ("origin", dict)):
-            if type(header[key]) is not kind:
+        if header["blackbox"] not in FORMATS:
+            raise Malformed(f"{path}: format {header['blackbox']}; this program reads up to {FORMAT}")
+        for key, kind in (("at_us", int), ("wall_us", int), ("code", str), ("records", int), ("settled", int),
+                          ("origin", dict)):
+            if type(header.setdefault("settled", 0) if key == "settled" else header[key]) is not kind:
                 raise TypeError(key)
     except Malformed:
         raise
@@ -121,16 +137,22 @@ def _header(path: Path, text: str) -> dict[str, Any]:
     return header
 
 
-def _segment(path: Path, header: dict[str, Any], lines: list[str], torn: bool = False) -> Segment:
-    count = header["records"]
+def _segment(path: Path, header: dict[str, Any], lines: list[str], torn: bool = False) -> Segment | None:
+    """None: torn off before its beginning was whole, so that nothing of it can be lived."""
+    first, count = header["records"], header["records"] + header["settled"]
     try:
-        records = [Record(str(kind), dict(body)) for kind, body in map(json.loads, lines[:count])]
-        state = None if header["snapshot"] is None else b64decode(header["snapshot"], validate=True)
+        if min(first, header["settled"]) < 0:
+            raise ValueError("fewer lines than none")
+        records = [Record(str(kind), dict(body)) for kind, body in map(json.loads, lines[:first])]
+        parts = [] if header["snapshot"] is None else [header["snapshot"], *lines[first:count]]
+        state = tuple(b64decode(part, validate=True) for part in parts) or None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Malformed(f"{path}: its beginning is damaged: {error}") from None
-    if len(records) < count:
-        raise Malformed(f"{path}: its beginning is missing")
-    return Segment(header, records, state, lines[count:], torn)
+    if len(lines) >= count:
+        return Segment(header, records, state, lines[count:], torn)
+    if torn:
+        return None
+    raise Malformed(f"{path}: its beginning is missing")
 
 
 def _lines(path: Path) -> Iterator[str | None]:

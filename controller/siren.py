@@ -37,6 +37,8 @@ AHEAD_US = PREPARE_US + 500 * MS
 """The switch knows of a phase before it prepares the end of the one before: two that touch have no off between."""
 STUCK_US = 1 * S
 """An off that is not confirmed after this calls for the second off-path."""
+READ_BACK_US = 1500 * MS
+"""One that the device acknowledged: behind a lost answer the bus cannot read it back for a second."""
 
 NOT_OPEN = "contactor did not open"
 
@@ -58,7 +60,7 @@ class Siren:
         self.state = State.IDLE
         self.isolator = Isolator(section.id, section.isolator, section.isolator_locked)
         self._section = section
-        self._output = output
+        self._output = output.model_copy(update={"self_limit_s": profile.longest_s})
         tokens, drive = count(1), Drive.of(section.drive)
         self._drive = Switch(drive, profile, tokens)
         self._fault = Fault(section.id, section.second_off, off_profile, tokens)
@@ -77,7 +79,7 @@ class Siren:
         self._out: list[SirenEffect] = []
         self._shown: Changed | None = None
         self._refs = frozenset({*self._motor.refs, *self._watch.refs, *self._grading.refs, *self._arming.refs,
-                                section.isolator})
+                                *self._fault.refs, section.isolator})
         """The points that any of these looks at."""
         self.deadline: int | None = None
 
@@ -269,7 +271,7 @@ class Siren:
         if run is not None:
             if stop.order in (None, run.order.order):
                 self._close(now_us, Stage.STOPPED, reason)
-        elif stop.order is None or self.state is not State.SOUNDING:
+        elif stop.of_nobody or self.state is not State.SOUNDING:
             # Off even if it is believed to be off; but a stop of one order leaves alone what is nobody's.
             self._off(now_us)
 
@@ -318,6 +320,8 @@ class Siren:
         if self.isolator.turned is not turned:
             self._out.append(Turned(self.id, self.isolator.turned))
         self._obey_lock(now_us, locked)
+        barred = self.isolator.locked or now_us < self.isolator.wait_us
+        self._out += self._fault.took(now_us, reading, barred)
         self._ail(now_us, self._motor.took(reading))
         for witness in self._watch.of(reading):
             says = witness.hear(reading)
@@ -405,7 +409,7 @@ class Siren:
         off_us = self._drive.off_us
         if off_us is None or self._agenda.more or not self._drive.ready or self.state is State.FAULT:
             return None
-        return off_us + STUCK_US
+        return off_us + (READ_BACK_US if self._drive.reading_back and not self._off_why else STUCK_US)
 
     def _stuck(self, now_us: int, why: str) -> None:
         if self.state is not State.FAULT:

@@ -6,13 +6,14 @@ It refuses to know who signed, what sounds now, and what time it is (the caller 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from controller import targets
 from controller.event import Activate, Alarmed, Ask, Notice, QuietTest, Rank
 from controller.ledger import Accept
 from controller.signal import ACTIVATION_MARGIN_S, PROGRAMME_LIMIT_S, Family, Phase, Segment, Signals, Timeline
+from controller.strictjson import is_number
 from controller.trust import Reason, Signed, Unverified
 from controller.wire import Action, Instant, Layer, Mode, OrderBody
 from firmware_bridge.machine import S
@@ -103,6 +104,10 @@ class Site:
             sirens=tuple(s for s in alarmed.sirens if s in self._sirens),
             sound=alarmed.sound, sound_digest=alarmed.digest,
         )
+
+    @property
+    def sirens(self) -> Collection[str]:
+        return self._sirens
 
     def judge(self, body: OrderBody, accept: Accept, trust_version: int) -> tuple[Reason | None, list[Notice]]:
         """Why an order that is believed is not to be done here at all; and what is to be told of it in any case."""
@@ -200,7 +205,7 @@ class Site:
         growl = ask.verb == "growl"
         seconds = min(self._sirens[siren].growl_s, GROWL_S) if growl else ask.args.get("seconds")
         limit_s = MAINTENANCE_S if ask.args.get("maintenance") is True else GROWL_S
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= limit_s:
+        if not is_number(seconds) or not 0 < seconds <= limit_s:
             return Declined(Reason.TOO_LONG, TOO_LONG)
         # The timeline ends at `seconds`; a limit at the same instant would call its end a stop.
         limit_us = round((seconds + ACTIVATION_MARGIN_S) * S)

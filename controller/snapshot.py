@@ -1,22 +1,29 @@
 """A whole gateway as octets, and back: where the black box begins anew when its beginning has become too old.
 
 A machine has no clock, file or line inside, so its whole past is in its fields; those are what is written, by pickle,
-and the configuration beside them is not. Pickle makes what it reads, so `restore` lets it make only classes of the
-machines' own modules and a few containers: nothing of those can open a file or start a program, because none of what
-they import can. It refuses to know what the fields mean; the file is for the same version of the program.
+and the configuration beside them is not. `take` stands still for what may change the moment after; what is settled
+(`settled.py`) it names, and makes octets of it as they are asked for, on whatever thread. Pickle makes what it reads,
+so `restore` lets it make only classes of the machines' own modules and a few containers: nothing of those can open a
+file or start a program, because none of what they import can. It refuses to know what the fields mean; the file is for
+the same version of the program.
 """
 
 import io
 import pickle
 import sys
 from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 from types import ModuleType
 from typing import Any
 
+from controller import settled
 from controller.config import Config
 from controller.gateway import Gateway
+from controller.ledger import Entry, Ledger
+from controller.outbox import Line, Outbox
 from firmware_bridge import scan
 from firmware_bridge.errors import Malformed
 from firmware_bridge.profile import Profile
@@ -31,19 +38,47 @@ SIZE_LIMIT = 64 * 1024 * 1024
 """Of a snapshot that is read: a gateway with its outbox full has a third of it."""
 
 
-def take(gateway: Gateway) -> bytes:
+SLICE = 32
+"""Of what is settled, so many are made octets at once: half a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A gateway as it stood."""
+
+    frame: bytes
+    """It without what is settled."""
+    settled: Sequence[settled.Settled]
+
+    def __len__(self) -> int:
+        """How many parts there are."""
+        return 1 + -(-len(self.settled) // SLICE)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The parts, each when it is wanted; the gateway may go on meanwhile."""
+        yield self.frame
+        for n in range(0, len(self.settled), SLICE):
+            out = io.BytesIO()
+            _Plain(out, PROTOCOL).dump(self.settled[n : n + SLICE])
+            yield out.getvalue()
+
+
+def take(gateway: Gateway) -> Taken:
     """Everything that it will go on from."""
     out = io.BytesIO()
     _Writer(out, gateway.config).dump(gateway)
-    return out.getvalue()
+    return Taken(out.getvalue(), settled.of(gateway))
 
 
-def restore(data: bytes, config: Config) -> Gateway:
+def restore(parts: Sequence[bytes], config: Config) -> Gateway:
     """The gateway that was taken, or Malformed. `config` is the one that it had."""
-    if len(data) > SIZE_LIMIT:
-        raise Malformed(f"a snapshot of {len(data)} bytes, more than {SIZE_LIMIT}")
+    size = sum(map(len, parts))
+    if size > SIZE_LIMIT:
+        raise Malformed(f"a snapshot of {size} bytes, more than {SIZE_LIMIT}")
     try:
-        found = _Reader(io.BytesIO(data), config).load()
+        found, *slices = [_Reader(io.BytesIO(part), config).load() for part in parts]
+        if isinstance(found, Gateway):
+            settled.put_back(found, [one for some in slices for one in some if isinstance(one, Line | Entry)])
     except Malformed:
         raise
     except Exception as error:  # pickle raises whatever the octets lead it to
@@ -53,7 +88,20 @@ def restore(data: bytes, config: Config) -> Gateway:
     return found
 
 
-class _Writer(pickle.Pickler):
+class _Plain(pickle.Pickler):
+    """Of what refers to nothing that is kept beside it."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        # Later versions of Python do not write counters any more.
+        if type(obj) is count:
+            return count, (int(repr(obj)[len("count("):-1]),)
+        # Python before 3.11.4 writes a member by its name, and reads it with `getattr`, which could bring anything.
+        if isinstance(obj, Enum):
+            return type(obj), (obj.value,)
+        return NotImplemented
+
+
+class _Writer(_Plain):
     def __init__(self, file: io.BytesIO, config: Config) -> None:
         super().__init__(file, PROTOCOL)
         self._beside = {id(config): ("config", ""), id(config.signals): ("signals", ""),
@@ -64,13 +112,9 @@ class _Writer(pickle.Pickler):
         return self._beside.get(id(obj))
 
     def reducer_override(self, obj: Any) -> Any:
-        # Later versions of Python do not write counters any more.
-        if type(obj) is count:
-            return count, (int(repr(obj)[len("count("):-1]),)
-        # Python before 3.11.4 writes a member by its name, and reads it with `getattr`, which could bring anything.
-        if isinstance(obj, Enum):
-            return type(obj), (obj.value,)
-        return NotImplemented
+        if isinstance(obj, Outbox | Ledger):
+            return type(obj), (), settled.state(obj)
+        return super().reducer_override(obj)
 
 
 class _Reader(pickle.Unpickler):

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from controller.config import SirenSection
-from controller.event import Activate, Clock, Progress, Trust
+from controller.event import UNCONFIRMED, Activate, Clock, Progress, Trust
 from controller.evidence import Tally, Witness
 from controller.signal import Phase, lower
 from controller.wire import Mode, Stage
@@ -204,5 +204,5 @@ class Closing:
         if stage is None:
             stage, reason = self.sounding.tally.verdict(self.sounding.trouble)
         if not self.confirmed:
-            reason = f"{reason}; unconfirmed" if reason else "off unconfirmed"
+            reason = f"{reason}; {UNCONFIRMED}" if reason else f"off {UNCONFIRMED}"
         return self.sounding.progress(stage, reason)

@@ -8,7 +8,7 @@ It refuses to know what water does, and who may let a siren sound for it (`polic
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from controller.scale import NAMES, ColourName, ScaleFile, colour_of
 from controller.wire import Code
@@ -18,7 +18,15 @@ from firmware_bridge.profile import OutputClass, Profile
 
 PointRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.[a-z][a-z0-9_]*$")]
 """`device.point`."""
-DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$")]
+
+
+def _one_spelling(ref: str) -> str:
+    """`relay-1.02` is `relay-1.2`: references are compared as they stand, and an output has one purpose."""
+    device, dot, channel = ref.partition(".")
+    return f"{device}.{int(channel)}" if dot else ref
+
+
+DriveRef = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*(\.[0-9]{1,2})?$"), AfterValidator(_one_spelling)]
 """`device` or `device.channel`."""
 HourMinute = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 

@@ -7,7 +7,7 @@ would be left, the siren is told to end whatever sounds, known or not. It refuse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from controller.event import Stop
+from controller.event import UNCONFIRMED, Stop
 from controller.ledger import Accept, Entry, Ledger, Part, State
 from controller.trust import Reason
 from controller.wire import Action, Mode, Stage
@@ -24,9 +24,9 @@ class Plan:
     """Why something goes on there that a stop of this siren might be thought to end."""
 
 
-def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
+def plan(ledger: Ledger, stop: Accept, siren: str, anew: bool = False) -> Plan:
     there = list(ledger.parts_on(siren))
-    meant = [(e, p) for e, p in there if stop.stops_what(e.accept)]
+    meant = [(e, p) for e, p in there if stop.stops_what(e.accept, anew)]
     # What a rule asked for is live, and whoever may stop a drill may stop it.
     ended = [(e, p) for e, p in meant if stop.stops_live or e.accept.mode is not Mode.LIVE or e.accept.door == "rule"]
     if len(ended) == len(there) and stop.stops is None:
@@ -49,7 +49,7 @@ def plan(ledger: Ledger, stop: Accept, siren: str) -> Plan:
 
 def again(ledger: Ledger, stop: Accept) -> list[Plan]:
     """The same stop once more, on the sirens where it has something to end."""
-    plans = [plan(ledger, stop, siren) for siren in stop.sirens]
+    plans = [plan(ledger, stop, siren, anew=True) for siren in stop.sirens]
     return [one for one in plans if one.awaited or one.cancelled]
 
 
@@ -59,6 +59,7 @@ def released(waiting: Iterable[Entry], activation: str, stage: Stage, reason: st
         for part in entry.parts.values():
             if activation in part.awaits:
                 part.awaits.discard(activation)
-                part.trouble = part.trouble or (reason or "failed") * (stage is Stage.FAILED)
+                if stage is Stage.FAILED or reason.endswith(UNCONFIRMED):
+                    part.trouble = part.trouble or reason or "failed"
                 if not part.awaits:
                     yield entry, part

@@ -15,6 +15,7 @@ from controller.phase import Balked, Off, On, Seen, Switched
 from firmware_bridge.event import Abort, Begin, Edged, Ended, Presence, Priority
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import OutputClass, Profile
+from firmware_bridge.reading import Quality, Reading
 
 PREPARE_US = 1500 * MS
 """An edge is handed over this long before its instant: the steps before it (arm, set tone) take a few writes."""
@@ -124,7 +125,11 @@ class Switch:
         # The edge is the step that is marked so, else the last write.
         writes = [step.set for step in sorted(profile.actions["activate"], key=lambda s: s.edge) if step.set]
         self._trigger = profile.point(writes[-1], drive.channel).spec.write == "trigger"
-        self._latched = profile.point(output.state, drive.channel).spec.evidence == "latched"
+        state = profile.point(output.state, drive.channel)
+        self.point = f"{drive.device}.{state.name}"
+        """What tells of it."""
+        self._latched = state.spec.evidence == "latched"
+        self._profile = profile
         self._lease_max_s = min(LEASE_LIMIT_S, output.lease_max_s)
         # A renewal may be lost once: two fit into every lease, whatever the profile says.
         self._renew_us = min(output.renew_ms * MS, round(self._lease_max_s * S / 2))
@@ -146,6 +151,18 @@ class Switch:
     def ready(self) -> bool:
         """It can take the next phase."""
         return self._next is None
+
+    def read(self, reading: Reading) -> Seen | None:
+        """What a reading says of this output now. A latched bit tells of the past."""
+        if f"{reading.device}.{reading.point}" != self.point or reading.quality is not Quality.GOOD or self._latched:
+            return None
+        on = self._profile.is_on(reading.value)
+        return None if on is None else Seen(on, reading.at_us)
+
+    @property
+    def reading_back(self) -> bool:
+        """Whether the device acknowledged the off and has not said yet how it reads."""
+        return self.state is State.TURNING_OFF and self._flight is not None and self._flight.edged
 
     def on_for_us(self, now_us: int) -> int:
         """How long it has been on without a break, as far as it acknowledged."""
@@ -331,9 +348,9 @@ class Switch:
 
     def _edged(self, flight: _Flight, edge_us: int) -> list[SwitchEffect]:
         """The device acknowledged the edge of what it was given."""
-        if flight.edged or flight.begin.action == "cancel":
+        before, flight.edged = flight.edged, True
+        if before or flight.begin.action == "cancel":
             return []
-        flight.edged = True
         phase = self._phase
         assert phase is not None, "a phase ends with a cancel, and that takes the flight"
         self._lease_end_us = edge_us + flight.lease_us

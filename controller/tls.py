@@ -2,14 +2,16 @@
 
 TLS 1.2 or newer; the broker must show a certificate of our CA that names the host we called. With TLS 1.3 a broker
 refuses a client's certificate only after the handshake, where paho loses the reason: so the socket keeps it.
-It refuses to know MQTT.
+The password is the other thing that a connection takes from a file. It refuses to know MQTT.
 """
 
 import contextlib
+import errno
 import ssl
 from pathlib import Path
 from typing import Any
 
+from controller import broker
 from controller.broker import MqttSection
 from firmware_bridge.errors import Problem
 
@@ -73,6 +75,17 @@ def context(section: MqttSection, folder: Path) -> Context | None:
         # An empty passphrase: without one OpenSSL would ask at a terminal, and wait.
         out.load_cert_chain(folder / section.cert_file, folder / section.key_file if section.key_file else None, "")
     return out
+
+
+def password(section: MqttSection, folder: Path) -> str | None:
+    """For one connection; None: the section names none. OSError when the file is no good."""
+    if section.password_file is None:
+        return None
+    file = folder / section.password_file
+    try:
+        return broker.password(file.read_bytes())
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(file)) from None
 
 
 def unusable(section: MqttSection, folder: Path, error: OSError) -> str:

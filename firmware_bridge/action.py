@@ -34,6 +34,7 @@ from firmware_bridge.move import Expect, Move, Set, Wait, same
 from firmware_bridge.plan import Block, Exchange, fetches
 from firmware_bridge.profile import Line
 from firmware_bridge.reading import Reading
+from firmware_bridge.unit import QUARANTINE_MAX_US
 
 WRITE_TRIES = 3
 """A level write goes out at most this often: one lost reply is noise, three are a dead unit."""
@@ -168,6 +169,8 @@ class Run:
         self._looked_us = 0
         self._end_us = 0
         self._saw = ""
+        self._held_us = 0
+        """How much longer this `expect` may take if the bus cannot ask; none once it could."""
 
     def start(self, now_us: int) -> list[RunEffect]:
         """Begin the step that is next, or end."""
@@ -184,6 +187,7 @@ class Run:
                 self._go("expect")
                 self._end_us = now_us + move.within_us
                 self._saw = "never read"
+                self._held_us = QUARANTINE_MAX_US
                 return self._look(now_us, move)
             case Wait(us):
                 self._go("wait", now_us + us)
@@ -291,6 +295,11 @@ class Run:
         value = None if reading is None else reading.value
         if value is not None and same(value, move.value):
             return [*self._edged(), *self._done(now_us)]
+        if isinstance(outcome, Expired):
+            # Behind a lost answer nothing of its shape is asked for so long: that says nothing of what is expected.
+            self._end_us, self._held_us = self._end_us + self._held_us, 0
+        elif value is not None:
+            self._held_us = 0
         bad = said(outcome) if reading is None else str(reading.why)
         self._saw = bad if value is None else f"it is {value!r}"
         self._go("later", min(self._looked_us + LOOK_US, self._end_us))

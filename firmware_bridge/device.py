@@ -33,11 +33,11 @@ from firmware_bridge.event import (
 )
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.modbus import EXCEPTIONS, ON_BEHALF
-from firmware_bridge.move import resolve, same
+from firmware_bridge.move import Expect, resolve, same
 from firmware_bridge.plan import Block, Cut, Exchange, fetches
 from firmware_bridge.point import Point
 from firmware_bridge.profile import Profile
-from firmware_bridge.reading import NoValue, Reading, Took
+from firmware_bridge.reading import NoValue, Reading, Took, Value
 
 SILENCES = 3
 """Silent transactions in a row that make a unit absent: one is noise, two a collision."""
@@ -164,9 +164,13 @@ class Device:
         self._set_up_us = -SETUP_RETRY_US
         """When it was begun last."""
         output = profile.output
-        self._armed = {p.name: c.is_ for c in (output.armed if output else ()) for p in profile.points.values()
-                       if c.point in (p.base, p.name)}
-        """What the board's watchdog needs its registers to hold."""
+        self._armed: dict[str, Value] = {
+            p.name: c.is_ for c in (output.armed if output else ()) for p in profile.points.values()
+            if c.point in (p.base, p.name)}
+        """What its registers must hold: for the board's watchdog, and for what `setup` makes its readings mean."""
+        if "setup" in profile.actions:
+            self._armed |= {move.point.name: move.value for move in resolve(profile, Begin(id, "setup", SETUP))
+                            if isinstance(move, Expect) and move.point.name in self._belief.needed}
 
     @property
     def deadline(self) -> int | None:
@@ -405,7 +409,7 @@ class Device:
             wanted = self._armed.get(reading.point)
             disarmed = wanted is not None and reading.value is not None and not same(reading.value, wanted)
             if disarmed and self._setup_us is not None:
-                # Somebody switched the watchdog off: not for a day.
+                # Somebody switched the watchdog off, or a short dip of its power undid the mode: not for a day.
                 self._setup_us = min(self._setup_us, max(reading.at_us, self._set_up_us + SETUP_RETRY_US))
         return [Took(self.id, readings)] if readings else []
 

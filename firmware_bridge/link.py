@@ -4,8 +4,9 @@
 and opens again by itself when the port goes away. It refuses to know what the bytes mean, how long a unit may
 take, and what a siren is.
 
-Nothing here waits. The port is non-blocking, a full output buffer is an error, and `feed` is only ever called from
-the event loop, never from inside `send`, `reopen` or `close`: what those find out comes back as an event.
+Nothing here waits. What may stand is done by `opening.py`, the port is non-blocking, a full output buffer is an
+error, and `feed` is only ever called from the event loop, never from inside `send`, `reopen` or `close`: what those
+find out comes back as an event.
 
 Edges are written by one timer thread for all links of the process, so that a busy event loop does not make a siren
 late, and so that sirens on several lines that start together cost one wake-up and not one race for the interpreter
@@ -15,22 +16,19 @@ each. The thread sleeps on a timerfd set to absolute CLOCK_MONOTONIC: measured h
 """
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import select
-import socket
 import termios
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import serial
-
 from controller.wiring import BusSection
 from firmware_bridge.event import BusEvent, LinkDown, LinkUp, Received, WrittenLate
 from firmware_bridge.machine import S
+from firmware_bridge.opening import Endpoint, SerialLine
 
 READ_BYTES = 4096
 """At most this much from one wake-up: a talker that never stops must not hold the loop."""
@@ -38,14 +36,6 @@ LATE_US = 500
 """A prepared frame that was written so long after its instant is told of: what is reported must be what was."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 2.0
 """Back-off of opening again. An adapter takes about a second to enumerate; a technician waits two, not ten."""
-CONNECT_S = 3.0
-"""A TCP endpoint that has not answered by now is off, or a firewall swallows what we send."""
-KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_TRIES = 5, 2, 3
-"""A peer that lost its power is noticed in about 11 s even when nothing is sent."""
-UNSENT_MS = 5_000
-"""TCP gives up on bytes nobody acknowledged: an order must not leave ten minutes later."""
-
-_PARITY = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 
 
 def now_us() -> int:
@@ -59,7 +49,9 @@ class Link:
     def __init__(self, bus: BusSection, feed: Callable[[BusEvent], None], folder: Path = Path()) -> None:
         self._bus = bus
         self._feed = feed
-        self._folder = folder
+        kind, _, where = bus.link.partition(":")
+        host, _, number = where.rpartition(":")
+        self._way = SerialLine(bus, str(folder / where)) if kind == "serial" else Endpoint(host, int(number))
         self._port: _Port | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -92,6 +84,11 @@ class Link:
         if self._port is not None:
             self._port.close()
             self._port = None
+        self._way.close()
+
+    async def shut(self) -> None:
+        """After `close`: until the port is free to be opened by another, but not for one that hangs."""
+        await self._way.shut()
 
     async def _keep(self) -> None:
         """Open, tell, wait for the end, tell, and again with back-off."""
@@ -99,7 +96,7 @@ class Link:
         retry_s, said = FIRST_RETRY_S, ""
         while True:
             try:
-                fd, shut = await self._open()
+                fd, shut = await self._way.open()
             except (OSError, ValueError, termios.error) as error:
                 # ValueError is pyserial's word for a baud rate the port cannot do; termios.error is no OSError.
                 why = str(error) or type(error).__name__
@@ -118,52 +115,6 @@ class Link:
                     retry_s = FIRST_RETRY_S
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)
-
-    async def _open(self) -> tuple[int, Callable[[], None]]:
-        """A non-blocking file descriptor to read and write, and how to shut it."""
-        kind, _, where = self._bus.link.partition(":")
-        if kind == "serial":
-            return _open_serial(self._bus, str(self._folder / where))
-        host, _, number = where.rpartition(":")
-        return await _open_tcp(host, int(number))
-
-
-def _open_serial(bus: BusSection, path: str) -> tuple[int, Callable[[], None]]:
-    port = serial.Serial(path, bus.baud, parity=_PARITY[bus.parity], stopbits=bus.stop_bits,
-                         timeout=0, write_timeout=0, exclusive=True)
-
-    def shut() -> None:
-        with contextlib.suppress(OSError, termios.error):
-            # Or closing waits, up to 30 s, for bytes that an unplugged or stuck line will never take.
-            port.reset_output_buffer()
-        with contextlib.suppress(OSError):
-            port.close()
-
-    return port.fileno(), shut
-
-
-async def _open_tcp(host: str, number: int) -> tuple[int, Callable[[], None]]:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
-            family, kind, protocol, _, address = found[0]
-            connection = socket.socket(family, kind, protocol)
-            try:
-                connection.setblocking(False)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY_S)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_TRIES)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_MS)
-                await loop.sock_connect(connection, address)
-            except BaseException:
-                connection.close()
-                raise
-    except TimeoutError:
-        raise OSError(f"{host}:{number} did not answer within {CONNECT_S:g} s") from None
-    return connection.fileno(), connection.close
 
 
 class _Port:

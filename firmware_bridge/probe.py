@@ -198,6 +198,7 @@ class _Asker:
         if self._alarm is not None:
             self._alarm.cancel()
         self._link.close()
+        await self._link.shut()
 
     async def listen(self) -> None:
         """Unprobed when somebody talks on this line without being asked."""

@@ -231,6 +231,16 @@ class Profile:
         found = self.points.get(name)
         return found if found is not None else self.points[f"{name}_{channel}"]
 
+    @property
+    def longest_s(self) -> float | None:
+        """How long the output sounds at most by its own limit, or by the whole seconds that can be written to that."""
+        output = self.output
+        if output is None:
+            return None
+        highs = [p.spec.high for p in self.points.values() if output.limit in (p.base, p.name)]
+        limits = [output.self_limit_s, *(None if high is None else high // 1 for high in highs)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def is_on(self, value: Value | None) -> bool | None:
         """Whether this value of the output's state point means on; None when it is not known.
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from controller.strictjson import is_number
+
 TERMINAL = frozenset({"rejected", "finished", "failed", "stopped", "expired"})
 
 
@@ -109,7 +111,7 @@ def _order(account: Account, row: Row) -> None:
     account.n, account.at, account.taken = row.n, _text(body, "at"), row.kind == "accept"
     account.late = "late" in body
     account.action, account.mode, account.door = _text(body, "action"), _text(body, "mode"), _text(body, "door")
-    account.sound = _text(body, "sound") or (f"{body['seconds']:g} s" if _is_number(body.get("seconds")) else "")
+    account.sound = _text(body, "sound") or (f"{body['seconds']:g} s" if is_number(body.get("seconds")) else "")
     account.persons, account.sirens = _texts(body, "persons"), _texts(body, "sirens")
     account.refused = _text(body, "reason") or account.refused
     account.raw = _text(body, "raw")
@@ -145,7 +147,3 @@ def _text(body: Mapping[str, Any], key: str) -> str:
 def _texts(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = body.get(key)
     return tuple(str(one) for one in value) if isinstance(value, list) else ()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,7 +2,8 @@
 
 A user is the common name of a client certificate: a gateway's id, `hub-` and a hub's id, or a person's or screen's
 name. A gateway may tell of itself, below its own area, and hear what is for itself and its five areas. Only a hub may
-publish orders; an operator hands them to it, and may publish a stop, which must get through without a hub as well.
+publish orders; an operator hands them to it, and may publish a stop, which must get through without a hub as well,
+and ask again for what their client missed.
 Whoever is not in the file may do nothing. It refuses to know certificates, and what a message says: that an order is
 genuine is its signatures' business, whoever the broker let publish it.
 """
@@ -155,5 +156,5 @@ def _operator(hub: HubUser) -> list[Line]:
         ("read", wire.trust_topic(hub.area)),
         ("write", wire.hub_topic(hub.id, "submit")),
         *(("write", f"{wire.ROOT}/o/{hub.area}{'/+' * n}/stop") for n in range(deeper + 1)),
-        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "ack", "shelf")),
+        *(("write", f"{wire.ROOT}/g/+/{leaf}") for leaf in ("stop", "again", "ack", "shelf")),
     ]

@@ -2,8 +2,8 @@
 
 A machine that holds the fleet and one dispatch an order. The resident hub is this machine and a connection; an
 operator's client is the same machine, following what the hub sends. It has public keys only, and is no authority:
-it refuses what gateways would refuse, so that the operator hears it at once, but a stop that it cannot verify goes
-out all the same, for the gateways to judge.
+it refuses what gateways would refuse, so that the operator hears it at once, but a stop that it cannot verify, or that
+is out of date by its clock, goes out all the same, for the gateways to judge.
 It refuses to know private keys, MQTT and the screen.
 """
 
@@ -25,7 +25,10 @@ MAX_ORDERS = 256
 STOP_ROOM = 64
 """More of them, for stops alone: a stop finds room when everything else is full."""
 
-
+SETTLE_US = 300_000
+"""A fleet is taken as known when the broker came so long ago, and so did the last message that it retained ..."""
+SETTLE_LIMIT_US = 2 * S
+"""... or when the broker came so long ago: who hands an order in is still there."""
 QUIET_TEST_US = 60 * S
 """A head tests its drivers one after the other; the slowest profile waits so long."""
 STOP_US = 40 * S
@@ -44,6 +47,8 @@ class Centre:
         self._spots = Spots(hub)
         self._offset_us: int | None = None
         """Wall minus monotonic time; None: no Clock yet."""
+        self._known_us = self._known_by_us = 0
+        """When the fleet will be known, as it looks now, and at the latest."""
 
     @property
     def orders(self) -> Mapping[str, Dispatch]:
@@ -57,6 +62,8 @@ class Centre:
         out: list[Publish | Note] = []
         match event:
             case Told():
+                if event.retained:
+                    self._known_us = now_us + SETTLE_US
                 out += self.fleet.handle(now_us, event)
                 out += self._spots.told(now_us, event, self.fleet)
                 if isinstance(event.message, Birth):
@@ -67,7 +74,9 @@ class Centre:
                     concerned = list(self._orders.values()) if isinstance(event.message, Status) else []
                 for dispatch in concerned:
                     out += dispatch.handle(now_us, event)
-            case Broker():
+            case Broker(up):
+                if up:
+                    self._known_us, self._known_by_us = now_us + SETTLE_US, now_us + SETTLE_LIMIT_US
                 out += self.fleet.handle(now_us, event)
             case Clock(wall_us):
                 self._offset_us = wall_us - now_us
@@ -76,6 +85,10 @@ class Centre:
                     out += dispatch.handle(now_us, event)
             case Listed(raw):
                 out += self.roster.heard(raw)
+            case Handed(raw) if not self._settled(now_us) and not _is_stop(raw):
+                # Nobody knows yet whom it is for, and it may be one that the broker kept: whoever handed that in was
+                # told that nobody took it. Who is still there hands it in again within a second.
+                out.append(Note("handed-in-early", detail="the fleet is not known yet; to be handed in again"))
             case Handed(raw) if admission.digest(raw):
                 taken, told = self.roster.handed(raw)
                 out += [*told, Publish(wire.hub_topic(self.hub, "taken"), taken.encode())]
@@ -88,6 +101,8 @@ class Centre:
                     out.append(Note("order-taken", subject=taken.order, detail=detail))
                 out.append(Publish(wire.hub_topic(self.hub, "taken"), taken.encode()))
                 out += first
+        if self._settled(now_us):
+            out += self.roster.look(now_us)
         if (deadline := self.deadline) is not None and deadline <= now_us:
             out += self.fleet.handle(now_us, Woken())
             for dispatch in self._orders.values():
@@ -108,9 +123,9 @@ class Centre:
                 if known.raw != raw:
                     raise Rejected(Reason.DUPLICATE, body.id)
                 return _taken(known), []
-            if unverified.expires_us <= wall_us:
-                raise Rejected(Reason.EXPIRED, body.id, f"at {body.expires_at}")
             if body.action is not Action.STOP:
+                if unverified.expires_us <= wall_us:
+                    raise Rejected(Reason.EXPIRED, body.id, f"at {body.expires_at}")
                 trust.check(unverified, self.roster.listed.list, wall_us)
             if targets.unprepared(body):
                 raise Rejected(Reason.NOT_PREPARED, body.id, "draft it by `siren-hub order`")
@@ -121,10 +136,22 @@ class Centre:
         dispatch = self._orders[body.id] = Dispatch(body, raw, self.fleet.targets(body), self._length_us(body))
         return _taken(dispatch), dispatch.handle(now_us, Clock(wall_us))
 
+    def _settled(self, now_us: int) -> bool:
+        """Whether what the broker retains has come, as far as anybody can tell."""
+        return now_us >= min(self._known_us, self._known_by_us)
+
+    def forget(self, gateway: str) -> None:
+        """What it said could not be handled: nothing of it is known until it says more."""
+        self.fleet.gateways.pop(gateway, None)
+
     def _room(self, body: OrderBody) -> bool:
-        limit = MAX_ORDERS + (STOP_ROOM if body.action is Action.STOP else 0)
+        stop = body.action is Action.STOP
+        limit = MAX_ORDERS + (STOP_ROOM if stop else 0)
         while len(self._orders) >= limit:
             over = next((id for id, d in self._orders.items() if d.over), None)
+            if over is None and stop:
+                # A stop is never refused for want of room: the oldest of them, which has gone out, makes it.
+                over = next((id for id, d in self._orders.items() if d.order.action is Action.STOP), None)
             if over is None:
                 return False
             del self._orders[over]
@@ -139,6 +166,13 @@ class Centre:
         else:
             length_us = PROGRAMME_LIMIT_S * S
         return length_us if body.max_duration_s is None else min(length_us, body.max_duration_s * S)
+
+
+def _is_stop(raw: bytes) -> bool:
+    try:
+        return trust.peek(raw).body.action is Action.STOP
+    except Rejected:
+        return False
 
 
 def _taken(dispatch: Dispatch) -> Taken:

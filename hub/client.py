@@ -78,6 +78,8 @@ class Client:
         self.config = config
         self._notes = on_note or (lambda note: None)
         self._false = 0
+        self._lost = 0
+        """How many messages had been lost before the order was."""
         self._shell = Shell(config, f"operator-{uuid.uuid4().hex[:12]}", direct, False, self._note)
         self._task: asyncio.Task[None] | None = None
 
@@ -136,12 +138,16 @@ class Client:
             raise Refused(taken.why)
         if not shell.sends:
             try:
-                await self._hand_to_hub(raw, body.id, "或直接发送 or send it yourself: --direct")
-            except Unreachable:
+                await self._hand_to_hub(raw, body.id, (
+                    f"命令 {body.id} 仍可能发出，另行下达前先停止 it may still go out; before you give it another way:"
+                    f" siren-hub stop --area {body.area} --order {body.id}   再直接发送 then send it: --direct"))
+            except (Unreachable, Refused) as error:
                 if body.action is not Action.STOP:
                     raise
-                self._notes(Note("stop-direct", subject=body.id, detail="no hub took it; sent from here", urgent=True))
+                why = str(error) if isinstance(error, Refused) else "no hub took it"
+                self._notes(Note("stop-direct", subject=body.id, detail=f"{why}; sent from here", urgent=True))
                 shell.sends = True
+        self._lost = shell.connection.lost
         shell.carry_out([*first])
         dispatch = shell.centre.orders[body.id]
         loop = asyncio.get_running_loop()
@@ -160,15 +166,22 @@ class Client:
 
     def report(self, dispatch: Dispatch) -> Report:
         """The figures as they stand; soundings without an order are counted since it was handed in."""
-        return report.of(dispatch.order, dispatch.sirens(), self._false)
+        return report.of(dispatch.order, dispatch.sirens(), self._false, dispatch.silent)
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Past the hub, to a gateway: what is no order, and needs nobody to send it again."""
         self._shell.connection.publish(topic, payload)
 
-    async def flush(self) -> None:
-        """Until what was handed in has gone to the broker."""
-        await self._shell.connection.flush()
+    async def given(self, seconds: float) -> bool:
+        """Whether the order that was handed in last has been taken: by the hub, else, within so long, by the broker."""
+        connection = self._shell.connection
+        if not self._shell.sends:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await connection.flush()
+                return connection.lost == self._lost
+        return False
 
     async def wait(self, seconds: float | None) -> None:
         """Look on for so long; None: until cancelled."""

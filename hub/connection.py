@@ -23,9 +23,10 @@ TIMEOUT_S = 5.0
 
 
 class Connection:
-    """`on_message` gets topic, payload and whether it was retained; `on_broker` whether it is up, and why not."""
+    """`on_message` gets topic, payload and whether it was retained; `on_broker` whether it is up, and why not. Of
+    `filters`, each with its QoS, the broker keeps what comes while we are away where that is 1."""
 
-    def __init__(self, config: Config, identifier: str, keep_session: bool, filters: Sequence[str],
+    def __init__(self, config: Config, identifier: str, keep_session: bool, filters: Sequence[tuple[str, int]],
                  on_message: Callable[[str, bytes, bool], None], on_broker: Callable[[bool, str], None]) -> None:
         self._config = config
         self._identifier = identifier
@@ -35,6 +36,8 @@ class Connection:
         self._on_broker = on_broker
         self._queue: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue(QUEUE_LIMIT)
         self._up = False
+        self.lost = 0
+        """Messages handed in of which the broker has not said that it has them, and which are sent no more."""
         self._tls: tls.Context | None = None
 
     @property
@@ -46,6 +49,8 @@ class Connection:
         """QoS 1; dropped while there is no broker."""
         if self._up and not self._queue.full():
             self._queue.put_nowait((topic, payload, retain))
+        else:
+            self.lost += 1
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -54,8 +59,8 @@ class Connection:
             why = "closed"
             try:
                 async with self._client() as client:
-                    for one in self._filters:
-                        await client.subscribe(one, qos=1)
+                    for one, qos in self._filters:
+                        await client.subscribe(one, qos=qos)
                     failures = 0
                     self._up = True
                     self._on_broker(True, self.place)
@@ -70,7 +75,7 @@ class Connection:
             failures += 1
 
     async def flush(self) -> None:
-        """Until everything handed in has gone to the broker."""
+        """Until the broker has everything that was handed in, or it is `lost`."""
         await self._queue.join()
 
     async def _carry(self, client: aiomqtt.Client) -> None:
@@ -94,6 +99,9 @@ class Connection:
             topic, payload, retain = await self._queue.get()
             try:
                 await client.publish(topic, payload, qos=1, retain=retain)
+            except BaseException:
+                self.lost += 1
+                raise
             finally:
                 self._queue.task_done()
 
@@ -105,6 +113,7 @@ class Connection:
     def _drop(self, why: str) -> None:
         while not self._queue.empty():
             self._queue.get_nowait()
+            self.lost += 1
             self._queue.task_done()
         self._up = False
         self._on_broker(False, f"{self.place}: {why}")
@@ -112,11 +121,10 @@ class Connection:
     def _client(self) -> aiomqtt.Client:
         mqtt = self._config.spec.mqtt
         self._tls = tls.context(mqtt, self._config.file.parent)
-        password = self._config.path(mqtt.password_file).read_text().strip() if mqtt.password_file else None
         return _Client(
             mqtt.host, mqtt.port, identifier=self._identifier, protocol=ProtocolVersion.V311,
             clean_session=not self._keep_session, keepalive=mqtt.keepalive_s, timeout=TIMEOUT_S, tls_context=self._tls,
-            username=mqtt.username, password=password,
+            username=mqtt.username, password=tls.password(mqtt, self._config.file.parent),
         )
 
 

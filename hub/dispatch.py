@@ -36,6 +36,8 @@ SINGLE_LIMIT = 32
 """Up to so many silent gateways are sent to one by one; more get the area's topic, and answer twice."""
 STOP_SENDS = 3
 """A stop goes out so often even when the fleet knows nobody there: what sounds may be unknown to us."""
+STOP_FOR_US = 60 * S
+"""A stop is sent for so long whatever date it has: the clock that is wrong may be ours."""
 MAX_SIRENS = 20_000
 """Of one order: 5000 gateways of four. Receipts that name more are somebody inventing sirens."""
 
@@ -73,7 +75,9 @@ class Dispatch:
         """`length_us` is how long what is ordered lasts. Malformed when the order's instants are none."""
         self.order = order
         self.raw = raw
-        self.expected = {gateway: tuple(sirens) for gateway, sirens in expected.items()}
+        # Who is in the signed list is meant, whether its sirens are known here or not.
+        named = order.prepared or {}
+        self.expected = {gateway: tuple(expected.get(gateway, ())) for gateway in {**expected, **named}}
         self.state = State.NEW
         self.attempts = 0
         self.receipts = 0
@@ -87,13 +91,14 @@ class Dispatch:
         self._orders: dict[str, Track] = {}
         """What a gateway said of the order as a whole; a gateway is here once it has answered at all."""
         self._pending: dict[str, set[str]] = {gw: set(sirens) for gw, sirens in self.expected.items() if sirens}
-        self._owing = set(self._pending)
+        self._owing = {*self._pending, *named}
         """Gateways that are meant and have not answered."""
         self._now_us = 0
         self._offset_us: int | None = None
         self._start_us = 0
         self._cutoff_us = 0
         self._answered_us = 0
+        """When a gateway answered last that had not, or had refused for a while."""
         self._next_us = 0
 
     @property
@@ -140,7 +145,12 @@ class Dispatch:
         if self._offset_us is None:
             return False
         # With nobody known to be meant, silence proves nothing before its time is over.
-        return self._now_us >= self._over_us or bool(self._tracks and not self._pending)
+        return self._now_us >= self._over_us or bool(self._tracks and not self._pending and not self.silent)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Gateways of the signed list that have said nothing, and whose sirens nobody here can name."""
+        return tuple(sorted(gw for gw, sirens in self.expected.items() if not sirens and gw not in self._orders))
 
     @property
     def elapsed(self) -> float:
@@ -183,6 +193,8 @@ class Dispatch:
         self._offset_us = wall_us - now_us
         self._start_us = now_us if self._start_wall_us is None else self._start_wall_us - self._offset_us
         self._cutoff_us = self._expires_wall_us - self._offset_us
+        if self._stop:
+            self._cutoff_us = max(self._cutoff_us, now_us + STOP_FOR_US)
         if self._start_wall_us is not None and self.order.mode is not Mode.LIVE:
             # A drill does not begin in its middle; a warning does.
             self._cutoff_us = min(self._cutoff_us, self._start_us)
@@ -206,12 +218,11 @@ class Dispatch:
 
     def _take(self, now_us: int, receipt: Receipt) -> None:
         gateway, siren = receipt.gateway, receipt.siren
+        answered = gateway in self._orders and self._refusal(gateway) not in PASSING
         if gateway not in self._orders:
             if len(self._orders) >= MAX_SIRENS:
                 return
             self._orders[gateway] = Track()
-            if self.state is not State.OVER:
-                self._answered_us = now_us
         self.receipts += 1
         if not siren:
             track = self._orders[gateway]
@@ -225,6 +236,9 @@ class Dispatch:
         track.take(receipt)
         if receipt.mode is not None and receipt.mode is not self.order.mode and not self._stop:
             track.trouble(receipt.seq, f"says mode {receipt.mode.value}, ordered {self.order.mode.value}")
+        if not answered and self._refusal(gateway) not in PASSING and self.state is not State.OVER:
+            # What it sounds begins now, also when it had refused for a while.
+            self._answered_us = now_us
         self._answer(gateway)
 
     def _answer(self, gateway: str) -> None:

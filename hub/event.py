@@ -16,6 +16,9 @@ SaidModel = Status | Birth | State | Health | Receipt | Event
 _LEAVES: dict[str, type[SaidModel]] = {
     "status": Status, "birth": Birth, "health": Health, "receipt": Receipt, "event": Event,
 }
+_ONCE = frozenset({"receipt", "event"})
+"""What is told once, so that the broker must keep it for who is away. Everything else is retained: who comes has the
+newest of it, and what came before that would only fill the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,11 @@ class Taken(Message):
     sirens: int = 0
 
 
-def filters() -> tuple[str, ...]:
-    """What a hub subscribes to so as to see every gateway. Telemetry is left out: it moves no order."""
+def filters() -> tuple[tuple[str, int], ...]:
+    """What a hub subscribes to so as to see every gateway, each with its QoS. Telemetry is left out: it moves no order.
+    """
     root = f"{wire.ROOT}/s/+/+/+/+/+/+"
-    return (*(f"{root}/{leaf}" for leaf in _LEAVES), f"{root}/+/state")
+    return (*((f"{root}/{leaf}", int(leaf in _ONCE)) for leaf in _LEAVES), (f"{root}/+/state", 0))
 
 
 def told(topic: str, payload: bytes, retained: bool, wall_us: int) -> Told:

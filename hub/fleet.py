@@ -68,6 +68,9 @@ class Fleet:
             case Broker(up, why) if up != self.broker or (not up and why != self.broker_why):
                 self.broker, self.broker_why = up, "" if up else why
                 out.append(Note("broker-up" if up else "broker-down", detail=why, urgent=not up))
+                for gateway in self.gateways.values():
+                    out += gateway.handle(now_us, event)
+                    self._wake_us = earliest(self._wake_us, gateway.deadline)
         if self._wake_us is not None and now_us >= self._wake_us:
             for gateway in self.gateways.values():
                 if gateway.deadline is not None and gateway.deadline <= now_us:

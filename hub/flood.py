@@ -13,7 +13,7 @@ import json
 import sqlite3
 import sys
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 
 from controller import shelf, wire
 from controller.shelf import LONGEST_US, Shelving
@@ -25,7 +25,7 @@ from hub.client import Client, Refused, Unreachable, load
 from hub.config import Config
 from hub.draft import COMMAND
 from hub.fleet import Happened
-from hub.spots import Spot, spots
+from hub.spots import FIGURE_LIMIT, Spot, figure, spots
 
 ANSWER_S = 10.0
 """A gateway that is there answers within seconds; its event comes through the broker."""
@@ -97,13 +97,13 @@ async def _list(args: argparse.Namespace, config: Config) -> int:
 
 def shown(spot: Spot) -> list[str]:
     """A spot in a line, its gauges in another."""
-    def figure(name: str, form: str) -> str:
-        value = spot.points.get(name)
-        return form.format(value) if value is not None and spot.colour != "UNKNOWN" else ""
+    def told(name: str, form: str) -> str:
+        value = figure(spot, name)
+        return "" if value is None else form.format(value)
 
     head = screen.pad(f"{spot.gateway}/{spot.card.id}", 26) + screen.pad(COLOURS[spot.colour], 16)
-    parts = [figure("level_cm", "{:.0f} cm"), figure("rise_cm_min", "{:+.1f} cm/min"),
-             figure("to_red_s", "红色倒计时 red in {:.0f} s"), str(spot.points.get("alarms") or ""), spot.why]
+    parts = [told("level_cm", "{:.0f} cm"), told("rise_cm_min", "{:+.1f} cm/min"),
+             told("to_red_s", "红色倒计时 red in {:.0f} s"), str(spot.points.get("alarms") or ""), spot.why]
     gauges = [f"{id} ({kind}) " + (f"{spot.bad[id]}!" if id in spot.bad else str(spot.points.get(f"gauge_{id}", "?")))
               for id, kind in spot.card.gauges.items()]
     depths = " ".join(f"{name} {cm:g}" for name, cm in spot.card.depths.items())
@@ -144,6 +144,7 @@ def told(one: Happened) -> list[str]:
 
 def strip(values: list[float]) -> str:
     """Values as a row of bars, the highest full."""
+    values = [max(-FIGURE_LIMIT, min(FIGURE_LIMIT, value)) for value in values]
     low, high = min([0.0, *values]), max([1.0, *values])
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in values)
 
@@ -180,31 +181,34 @@ async def _hand(args: argparse.Namespace, config: Config, message: Callable[[Spo
         if args.alarm is not None and args.alarm.removesuffix("-suspected") not in spot.card.depths:
             known = ", ".join(f"{c}, {c}-suspected" for c in spot.card.depths)
             raise BadDocument([Problem(COMMAND, "--alarm", args.alarm, f"no such alarm of {spot.card.id}; {known}")])
-        before = client.fleet.events[-1] if client.fleet.events else None
+        last = client.fleet.gateways[spot.gateway].sequence.last
         client.publish(*message(spot))
 
-        def answer() -> Event | None:
-            new: list[Event] = []
-            for one in reversed(client.fleet.events):
-                if one is before:
-                    break
-                if one.gateway == spot.gateway and one.event.what in (done, "ack-refused", "shelf-refused"):
-                    new.append(one.event)
-            return new[-1] if new else None
+        def found() -> Event | None:
+            return answer(client.fleet.events, spot.gateway, last, done)
 
         try:
-            await client.until(lambda: answer() is not None, ANSWER_S)
+            await client.until(lambda: found() is not None, ANSWER_S)
         except TimeoutError:
             print(f"{spot.gateway} 没有回答 / did not answer within {ANSWER_S:g} s; nothing stood, or it is not there"
                   f" ({spot.colour} {spot.why})", file=sys.stderr)
             return 1
-        event = answer()
+        event = found()
         assert event is not None
     if args.json:
         print(json.dumps(event.model_dump(mode="json"), ensure_ascii=False))
     else:
         screen.print_lines(told(Happened(spot.gateway, event)))
     return 0 if event.what == done else 1
+
+
+def answer(events: Iterable[Happened], gateway: str, last: int | None, done: str) -> Event | None:
+    """The gateway's word on what it was just told: its first of such a kind that has a number above `last`, the highest
+    that was known before. What it says once more was said of something else."""
+    words = (done, "ack-refused", "shelf-refused")
+    new = [one.event for one in events if one.gateway == gateway and one.event.what in words
+           and one.event.seq > (-1 if last is None else last)]
+    return min(new, key=lambda event: event.seq, default=None)
 
 
 def meant(known: list[Spot], name: str) -> Spot:

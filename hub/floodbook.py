@@ -6,11 +6,12 @@ Each event of a gateway once, by its number; the newest LIMIT of them. It refuse
 import json
 import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from controller import wire
 from controller.wire import Event
+from firmware_bridge.errors import Malformed
 from hub.fleet import Happened
 
 LIMIT = 50_000
@@ -38,8 +39,13 @@ def remember(path: Path, told: Iterable[Happened]) -> None:
 
 
 def recall(path: Path, spot: str | None, last: int) -> list[Happened]:
-    """The newest `last`, oldest first; sqlite3.Error where that is no such file."""
+    """The newest `last`, oldest first; sqlite3.Error where that is no such file. One that cannot be read is left out,
+    and hides no other."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)) as db:
         rows = db.execute("SELECT gateway, body FROM event WHERE ?1 IS NULL OR spot = ?1 ORDER BY at DESC, seq DESC"
                           " LIMIT ?2", (spot, last)).fetchall()
-    return [Happened(gateway, wire.validate(Event, json.loads(body))) for gateway, body in reversed(rows)]
+    out: list[Happened] = []
+    for gateway, body in reversed(rows):
+        with suppress(ValueError, TypeError, Malformed):
+            out.append(Happened(gateway, wire.validate(Event, json.loads(body))))
+    return out

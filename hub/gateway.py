@@ -32,7 +32,7 @@ from controller.wire import (
 from firmware_bridge.errors import Malformed
 from firmware_bridge.machine import S, Woken, earliest
 from hub.clone import Identity
-from hub.event import Note, Publish, Told
+from hub.event import Broker, Note, Publish, Told
 from hub.sequence import Sequence
 
 SILENT_US = 100 * S
@@ -45,7 +45,7 @@ ASK_AFTER_US = 5 * S
 """A hole mostly fills itself: the gateway's outbox is still on its way."""
 ASK_EVERY_US = 30 * S
 ASK_TIMES = 5
-"""Then it is left as a hole that is shown: the gateway keeps only so many lines for repeating."""
+"""Each hole; then it is left as one that is shown: the gateway keeps only so many lines for repeating."""
 ASK_RANGES = 4
 """Ranges in one asking, so that a bad night is not answered by a flood."""
 
@@ -107,7 +107,8 @@ class Gateway:
         self._doubted_us: int | None = None
         """Since when an `online` of unknown age is all we have."""
         self._ask_us: int | None = None
-        self._asked = 0
+        self._asked: dict[tuple[int, int], int] = {}
+        """How often each hole was asked for."""
 
     @property
     def deadline(self) -> int | None:
@@ -130,8 +131,11 @@ class Gateway:
             case _:
                 return None
 
-    def handle(self, now_us: int, told: Told | Woken) -> list[Note | Publish]:
+    def handle(self, now_us: int, told: Told | Broker | Woken) -> list[Note | Publish]:
         out: list[Note | Publish] = []
+        if isinstance(told, Broker) and told.up:
+            # What was asked for before may have gone nowhere.
+            self._ask_us, self._asked = None, {}
         if isinstance(told, Told) and told.message is not None:
             self._heard(now_us, told)
             self._recognise(now_us, told, out)
@@ -245,7 +249,7 @@ class Gateway:
         if new_session and last is not None and status.last_seq < last and self.identity.pair is None:
             out.append(Note("sequence-restarted", self.id, urgent=True,
                             detail=f"at {status.last_seq}, had been at {last}: its journal was lost or replaced"))
-            self.sequence = Sequence()
+            self.sequence, self._asked = Sequence(), {}
         elif self.identity.pair is None:
             self.sequence.ends(status.last_seq, status.at)
         self.sequence.announced(status.last_seq, status.at)
@@ -274,15 +278,20 @@ class Gateway:
             out.append(Note(f"gateway-{to.value}", self.id, urgent=to in {Presence.LOST, Presence.SILENT}))
 
     def _ask(self, now_us: int, out: list[Note | Publish]) -> None:
-        """Ask for what is missing, a while after it was missed, and not for ever."""
+        """Ask for what is missing, a while after it was missed, and for no hole for ever. Each has its turn."""
         holes = self.sequence.holes
         if not holes or self.presence is not Presence.ONLINE:
-            self._ask_us, self._asked = None, 0
-        elif self._ask_us is None and self._asked == 0:
+            self._ask_us, self._asked = None, {}
+            return
+        wanted = [hole for hole in holes if self._asked.get(hole, 0) < ASK_TIMES]
+        if not wanted:
+            self._ask_us = None
+        elif self._ask_us is None:
             self._ask_us = now_us + ASK_AFTER_US
-        elif self._ask_us is not None and now_us >= self._ask_us:
-            self._asked += 1
-            self._ask_us = now_us + ASK_EVERY_US if self._asked < ASK_TIMES else None
-            out.append(Note("missing", self.id, detail=", ".join(f"{a}-{b}" for a, b in holes[:ASK_RANGES])))
+        elif now_us >= self._ask_us:
+            turn = sorted(wanted, key=lambda hole: self._asked.get(hole, 0))[:ASK_RANGES]
+            self._asked = {hole: self._asked.get(hole, 0) + (hole in turn) for hole in holes}
+            self._ask_us = now_us + ASK_EVERY_US
+            out.append(Note("missing", self.id, detail=", ".join(f"{a}-{b}" for a, b in turn)))
             out += [Publish(wire.again_topic(self.id), Again(first=max(1, a), last=max(1, b)).encode())
-                    for a, b in holes[:ASK_RANGES]]
+                    for a, b in turn]

@@ -127,7 +127,9 @@ async def _follow(args: argparse.Namespace, config: Config, client: Client, raw:
     dispatch: Dispatch | None = None
     async for dispatch in client.hand_in(raw, body):
         if args.no_wait:
-            await asyncio.wait({asyncio.ensure_future(client.flush())}, timeout=FLUSH_S)
+            if not await client.given(FLUSH_S):
+                raise Unreachable("消息服务器未确认，命令可能未发出 / the broker did not acknowledge it:"
+                                  f" {body.id} may not have gone out. 看 look: {COMMAND} watch")
             break
         view.show(dispatch, config.signals, client.fleet)
     assert dispatch is not None

@@ -60,6 +60,8 @@ class Report:
     """Finished, and nothing but acknowledgements to show for it."""
     unexpected: list[str]
     """Answered although the fleet did not know them."""
+    silent: tuple[str, ...]
+    """Gateways of the signed list that said nothing, and whose sirens are not among the ordered: they are not known."""
     troubles: list[str]
     deviations: list[str]
     late_p50_ms: float | None
@@ -72,9 +74,9 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Every siren meant has answered, and none failed, was refused, or was too late."""
+        """Every siren and gateway meant has answered, and none failed, was refused, or was too late."""
         bad = (Ending.FAILED, Ending.NO_ANSWER, Ending.REJECTED, Ending.EXPIRED, Ending.PENDING)
-        return self.total.ordered > 0 and not any(self.total.endings.get(b.value) for b in bad)
+        return self.total.ordered > 0 and not self.silent and not any(self.total.endings.get(b.value) for b in bad)
 
     def as_json(self) -> dict[str, object]:
         order = self.order
@@ -87,7 +89,8 @@ class Report:
             "formula": FORMULA, "stopped_rule": STOPPED_RULE,
             "start_skew_ms": self.total.skew_ms, "late_p50_ms": self.late_p50_ms, "late_max_ms": self.late_max_ms,
             "false_soundings": self.false_soundings, "reasons": self.reasons, "unproved": self.unproved,
-            "unexpected": self.unexpected, "troubles": self.troubles, "deviations": self.deviations,
+            "unexpected": self.unexpected, "silent": list(self.silent), "troubles": self.troubles,
+            "deviations": self.deviations,
             "gateways": [asdict(line) for line in self.lines],
         }
 
@@ -117,6 +120,9 @@ class Report:
             out.append(f"  未证实 unproved         {', '.join(self.unproved)}")
         if self.unexpected:
             out.append(f"  名册外 not in the fleet {', '.join(self.unexpected)}")
+        if self.silent:
+            out.append(f"  网关无应答 silent       {', '.join(self.silent)}   名单所列，警报器不详"
+                       " in the signed list; which sirens it has is not known here")
         if t.skew_ms is not None:
             out.append(f"  同步偏差 start skew     {t.skew_ms:.0f} ms")
             out += [f"    {line.gateway}: {line.skew_ms:.0f} ms" for line in self.lines if line.skew_ms is not None]
@@ -129,7 +135,8 @@ class Report:
         return "\n".join(out)
 
 
-def of(order: OrderBody, sirens: Sequence[SirenResult], false_soundings: int | None = None) -> Report:
+def of(order: OrderBody, sirens: Sequence[SirenResult], false_soundings: int | None = None,
+       silent: Sequence[str] = ()) -> Report:
     """The report on these pictures of an order's sirens."""
     gateways = sorted({s.gateway for s in sirens})
     total = _line("", sirens)
@@ -144,7 +151,7 @@ def of(order: OrderBody, sirens: Sequence[SirenResult], false_soundings: int | N
         order, total, tuple(_line(g, [s for s in sirens if s.gateway == g]) for g in gateways),
         reasons=reasons,
         unproved=[_name(s) for s in sirens if sounds and s.ending is Ending.FINISHED and not s.sounded],
-        unexpected=[_name(s) for s in sirens if not s.expected],
+        unexpected=[_name(s) for s in sirens if not s.expected], silent=tuple(silent),
         troubles=[f"{_name(s)}: {why}" for s in sirens for why in s.troubles],
         deviations=[f"{_name(s)}: {what}" for s in sirens for what in s.deviations],
         late_p50_ms=median(late) if late else None, late_max_ms=late[-1] if late else None,

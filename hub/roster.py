@@ -1,7 +1,8 @@
 """The trust list at the centre: the newest it has seen, and which gateways have an older one.
 
 The file of hub.toml is where it begins; what is handed in, or retained at the broker, follows by the same rules as on
-a gateway. It has no memory of its own: after a restart the broker's retained list brings it up to date.
+a gateway. It has no memory of its own: after a restart the broker's retained list brings it up to date, and nothing is
+published before that has come, for an older list would take its place.
 It refuses to know orders, and who may sign one.
 """
 
@@ -13,6 +14,8 @@ from hub.event import Note, Publish, Taken
 
 AGAIN_US = 600 * S
 """A gateway that is behind has the list published anew, for a broker may forget; no more often than this."""
+LAST_WORD_US = 10 * S
+"""An older list on our topic is what the broker has now: ours is published after it, no more often than this."""
 
 
 class Roster:
@@ -23,14 +26,27 @@ class Roster:
         self._deployment = deployment
         self._topic = wire.trust_topic(area)
         self._again_us = 0
+        self._owed = False
+        """Whether the broker may have an older list than ours, or none."""
+        self._next_us = 0
 
     def heard(self, raw: bytes) -> list[Note]:
-        """A list that somebody published for our area."""
+        """A list that somebody published for our area, or that the broker retains for it."""
         try:
-            return self._take(raw)
+            notes = self._take(raw)
         except Refused as refused:
-            grave = refused.reason is not ListReason.OLDER
-            return [Note("trust-refused", subject=refused.reason, detail=refused.detail, urgent=grave)]
+            older = refused.reason is ListReason.OLDER
+            self._owed = self._owed or older
+            return [Note("trust-refused", subject=refused.reason, detail=refused.detail, urgent=not older)]
+        self._owed = False
+        return notes
+
+    def look(self, now_us: int) -> list[Publish]:
+        """The list, where it is owed. Asked once what the broker retains has come."""
+        if not self._owed or now_us < self._next_us:
+            return []
+        self._owed, self._next_us = False, now_us + LAST_WORD_US
+        return [self._publish()]
 
     def handed(self, raw: bytes) -> tuple[Taken, list[Note | Publish]]:
         """A list that an operator handed in: it is published, retained, for all gateways of the area."""
@@ -51,7 +67,7 @@ class Roster:
         # One that said so long ago may be gone, and is served by what the broker retains.
         if not retained and now_us >= self._again_us:
             self._again_us = now_us + AGAIN_US
-            out.append(self._publish())
+            self._owed = True
         return out
 
     def _publish(self) -> Publish:

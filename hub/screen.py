@@ -30,7 +30,8 @@ GATEWAYS = {"waiting": "待应答 waiting", "answered": "已应答 answered"}
 PRESENCES = {"online": "在线 online", "silent": "失声 silent", "offline": "离线 offline", "lost": "断线 lost",
              "unknown": "未知 unknown"}
 NOTES = {"clone": "克隆 clone", "clone-gone": "克隆消失 clone-gone", "journal-shorter": "日志 journal-shorter",
-         "journal-altered": "日志 journal-altered", "targets-mismatch": "目标不符 targets-mismatch"}
+         "journal-altered": "日志 journal-altered", "targets-mismatch": "目标不符 targets-mismatch",
+         "crashed-on": "程序错误 crashed-on"}
 """What somebody has to act upon who reads one of the two languages only."""
 LACKING = {Reason.TOO_FEW_PERSONS: "人数或职务不足 more persons, or a commander",
            Reason.WRONG_AREA: "管辖区域不够 somebody who may order for so wide an area",

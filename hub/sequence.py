@@ -16,13 +16,18 @@ class Sequence:
         """The highest number that came or was announced; None before the first contact."""
         self.holes: list[tuple[int, int]] = []
         """First and last of every missing range, ascending."""
+        self._before: list[tuple[int, int]] = []
+        """Ranges of what was given out before the first contact and has not come. It is not missed, and new when it
+        comes: what waits for us at the broker is overtaken by the status that is the first contact."""
         self._last_at = ""
         """When, by the gateway's own word, it had come to `last`."""
 
     def announced(self, last: int, at: str) -> None:
         """The gateway says at that instant that it has given out every number up to `last`."""
         if self.last is None or last > self.last:
-            if self.last is not None:
+            if self.last is None:
+                self._before = [(1, last)]
+            else:
                 self.holes.append((self.last + 1, last))
                 del self.holes[:-MAX_HOLES]
             self.last, self._last_at = last, at
@@ -40,8 +45,10 @@ class Sequence:
             self.announced(seq - 1, at)
             self.last, self._last_at = seq, at
             return True
-        for n, (first, last) in enumerate(self.holes):
-            if first <= seq <= last:
-                self.holes[n : n + 1] = [r for r in ((first, seq - 1), (seq + 1, last)) if r[0] <= r[1]]
-                return True
+        for ranges in (self.holes, self._before):
+            for n, (first, last) in enumerate(ranges):
+                if first <= seq <= last:
+                    ranges[n : n + 1] = [r for r in ((first, seq - 1), (seq + 1, last)) if r[0] <= r[1]]
+                    del ranges[:-MAX_HOLES]
+                    return True
         return False

@@ -1,12 +1,15 @@
 """The shell of the centre: carries bytes and time into it and its effects out, for the hub and for a client.
 
 It decides nothing about orders. `sends` False makes a follower of it: what the centre would publish stays here,
-because the resident hub publishes it.
+because the resident hub publishes it. What is retained is the resident hub's alone to say. Only what it has missed
+itself a follower asks for itself: the hub may have that.
 """
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from controller import wire
 from controller.wire import decode
@@ -40,6 +43,7 @@ class Shell:
         hub = config.spec.hub
         self.centre = Centre(hub.id, hub.deployment, config.signals, Roster(config.listed, hub.deployment, hub.area))
         self.sends = sends
+        self._resident = takes
         self.taken: dict[str, Taken] = {}
         """The resident hub's answers, by order; for a client, which hands in few."""
         self.messages = 0
@@ -50,7 +54,10 @@ class Shell:
         self._answer = wire.hub_topic(hub.id, "taken")
         self._lists = wire.trust_topic(hub.area)
         self._kick = asyncio.Event()
-        filters = (self._submit if takes else self._answer, self._lists, *words.filters())
+        # Who hands an order in says so each second until it is answered, and is told when nobody did: one that the
+        # broker kept would go out after that.
+        asked = (self._submit, 0) if takes else (self._answer, 1)
+        filters = (asked, (self._lists, 1), *words.filters())
         self.connection = Connection(config, identifier, takes, filters, self._came, self._broker)
 
     @staticmethod
@@ -75,7 +82,9 @@ class Shell:
         for effect in effects:
             match effect:
                 case Publish(topic, payload, retain):
-                    if self.sends:
+                    # Who follows no order misses nothing: what was said before it came is no news to it.
+                    asks = topic.endswith("/again") and bool(self.centre.orders)
+                    if asks or (self.sends and (self._resident or not retain)):
                         self.connection.publish(topic, payload, retain)
                 case Note():
                     self._on_note(effect)
@@ -96,6 +105,7 @@ class Shell:
 
     def _came(self, topic: str, payload: bytes, retained: bool) -> None:
         self.messages += 1
+        told: Told | None = None
         try:
             if topic == self._submit:
                 if not retained:
@@ -108,9 +118,19 @@ class Shell:
                 self.taken[taken.order] = taken
                 self.changed.set()
             else:
-                self.feed(words.told(topic, payload, retained, self.wall_us()))
+                told = words.told(topic, payload, retained, self.wall_us())
+                self.feed(told)
         except Malformed as error:
             self._on_note(Note("malformed", subject=topic, detail=str(error), urgent=True))
+        except Exception as error:
+            # A bug of ours. To end by it helps nobody: the broker would give us the same message again, a hub would
+            # lose its orders, and an operator's stop would not go out. It is told and passed over, and nothing is
+            # believed any more of the gateway that said it.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"{type(error).__name__}: {error} at {Path(where.filename).name}:{where.lineno}"
+            self._on_note(Note("crashed-on", subject=topic, detail=why, urgent=True))
+            if told is not None:
+                self.centre.forget(told.gateway)
 
     def _broker(self, up: bool, why: str) -> None:
         self.feed(Broker(up, why))

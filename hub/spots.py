@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controller import wire
-from controller.wire import Area, Code, Event, Instant, Message, SpotCard
+from controller.strictjson import is_number
+from controller.wire import Area, Birth, Code, Event, Instant, Message, SpotCard
 from firmware_bridge.machine import S
 from hub.event import Publish, Told
 from hub.fleet import Fleet, Happened
@@ -20,6 +21,8 @@ MOVED_CM = 2.0
 """A level is told again when it moved by so much ..."""
 AGAIN_US = 60 * S
 """... and at the latest after this, while the road is not dry."""
+FIGURE_LIMIT = 1e9
+"""No figure of water is larger: centimetres, seconds, or cm/min."""
 COLOURS = ("DRY", "BLUE", "YELLOW", "ORANGE", "RED")
 UNKNOWN = "UNKNOWN"
 
@@ -98,6 +101,8 @@ class Spots:
         self._hub = hub
         self._last: dict[tuple[str, str], tuple[int, SpotNews]] = {}
         self._passed: Happened | None = None
+        self._born: set[str] = set()
+        """Gateways that have told which spots they have."""
 
     def told(self, now_us: int, told: Told, fleet: Fleet) -> list[Publish]:
         out = self._news(now_us, told.wall_us, fleet, told.gateway)
@@ -105,10 +110,17 @@ class Spots:
         event = told.message
         if isinstance(event, Event) and newest is not None and newest is not self._passed and newest.event is event:
             self._passed = newest
-            if of_spot(fleet, told.gateway, event):
-                topic = event_topic(self._hub, told.gateway, event.subject.partition(".")[0])
-                out.append(Publish(topic, event.encode()))
+            out += self._pass(fleet, newest)
+        elif isinstance(event, Birth) and told.gateway in fleet.gateways and told.gateway not in self._born:
+            # Of what it told before nobody knew that it was of a spot.
+            self._born.add(told.gateway)
+            out += [one for h in fleet.events if h.gateway == told.gateway for one in self._pass(fleet, h)]
         return out
+
+    def _pass(self, fleet: Fleet, one: Happened) -> list[Publish]:
+        if not of_spot(fleet, one.gateway, one.event):
+            return []
+        return [Publish(event_topic(self._hub, one.gateway, one.event.subject.partition(".")[0]), one.event.encode())]
 
     def look(self, now_us: int, wall_us: int, fleet: Fleet) -> list[Publish]:
         """Of all: a gateway may have fallen silent."""
@@ -122,7 +134,7 @@ class Spots:
             spot = _spot(fleet, known, card)
             news = SpotNews(gateway=gateway, spot=card.id, name=card.name, area=spot.area, position=card.position,
                             at=wire.to_text(wall_us), colour=spot.colour, why=spot.why, depths=card.depths,
-                            level_cm=_number(spot, "level_cm"), to_red_s=_number(spot, "to_red_s"))
+                            level_cm=figure(spot, "level_cm"), to_red_s=figure(spot, "to_red_s"))
             if self._is_news(now_us, news):
                 self._last[gateway, card.id] = now_us, news
                 out.append(Publish(news_topic(self._hub, gateway, card.id), news.encode(), retain=True))
@@ -139,7 +151,7 @@ class Spots:
         return moved or (now_us - said_us >= AGAIN_US and news.colour != "DRY")
 
 
-def _number(spot: Spot, name: str) -> float | None:
-    """A figure of a spot that may be believed; none of one that is UNKNOWN."""
+def figure(spot: Spot, name: str) -> float | None:
+    """A figure of a spot that may be believed; none of one that is UNKNOWN, and none that no water can have."""
     value = spot.points.get(name) if spot.colour != UNKNOWN else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if is_number(value) and -FIGURE_LIMIT <= value <= FIGURE_LIMIT else None

@@ -39,6 +39,8 @@ class Chronicle:
         self.asks: list[Asked] = []
         self.tags: dict[str, int] = {}
         """Sirens that bear an acknowledged tag, and since when."""
+        self.perhaps: dict[str, int] = {}
+        """Sirens on which a tag may hang, and since when: its coming off was not acknowledged."""
         self.samples: dict[str, tuple[int, int]] = {}
         self.watched: list[Watched] = []
         """Low-lying spots, and what their gauges showed."""
@@ -126,7 +128,8 @@ class Chronicle:
             orders.append(Ordered(body, meant, body.action is not Action.STOP or _grave(order)))
         lives = {id: [(start + wall, NEVER_US if end is None else end + wall) for start, end in spans]
                  for id, spans in world.lives.items()}
-        troubles = self.troubles + [Trouble("tag", siren, since, NEVER_US) for siren, since in self.tags.items()]
+        troubles = self.troubles + [Trouble(kind, siren, since, NEVER_US) for kind, open_ in (
+            ("tag", self.tags), ("perhaps-tag", self.perhaps)) for siren, since in open_.items()]
         return History(
             configs=self._configs, orders=orders,
             receipts=[wire.decode(Receipt, payload) for _, topic, payload in told if topic.endswith("/receipt")],

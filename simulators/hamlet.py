@@ -33,6 +33,10 @@ FLOODED_UNITS = 3
 """Those of a place with a low-lying spot, which has five to seven of its own: its life is twice as long."""
 SPOT = "spot-1"
 SCALE = "scale-15-27-40"
+BOARDS = "waveshare_rtu_relay", "wirenboard_mr6c", "generic_coil_board", "eletechsup_r4d8"
+"""Whose relays drive motors, and cut them off."""
+APART = 1 / 3
+"""Of second off-paths for which there is another board, so many are there: what ails the drive leaves them alone."""
 MOUNT_CM = 420
 """So high over the road hangs the gauge that looks down."""
 
@@ -93,6 +97,23 @@ class _Maker:
         # Every gateway has a siren, or it would have nothing to answer for.
         return self._drawn()
 
+    def part(self, chance: Chance) -> None:
+        """Move second off-paths of what is drawn to other boards."""
+        for gateway in self._gateways:
+            boards = {d["id"]: (4, 5) if d["profile"] == "wirenboard_mr6c" else (4, 5, 6, 7)
+                      for d in gateway.device if d["profile"] in BOARDS}
+            taken = set[str]()
+            for siren in (s for s in gateway.siren if "second_off" in s):
+                here = siren["drive"].partition(".")[0]
+                free = [ref for board, channels in boards.items() if board != here
+                        for ref in (f"{board}.{n}" for n in channels) if ref not in taken]
+                if free and chance.random() < APART:
+                    before, siren["second_off"] = siren["second_off"], chance.choice(free)
+                    taken.add(siren["second_off"])
+                    for wire in self._wire:
+                        if wire.get("cut_by") == before:
+                            wire["cut_by"] = siren["second_off"]
+
     def _drawn(self) -> dict[str, Any]:
         site: dict[str, Any] = {"site": {"id": "hamlet", "profiles": "profiles"}, "line": self._line,
                                 "unit": self._unit, "wire": self._wire}
@@ -134,8 +155,7 @@ class _Maker:
     def _add_board(self, gateway: _Gateway, line: str) -> None:
         """A board of relays that drive motors, and a meter that sees their currents."""
         chance = self._chance
-        board = chance.choices(("waveshare_rtu_relay", "wirenboard_mr6c", "generic_coil_board", "eletechsup_r4d8"),
-                               weights=(5, 3, 1, 1), k=1)[0]
+        board = chance.choices(BOARDS, weights=(5, 3, 1, 1), k=1)[0]
         relay = self._add_unit(gateway, line, board)
         meter = self._add_unit(gateway, line, "generic_input_module")
         rise_ms, fall_ms = SPOOL_MS
@@ -248,8 +268,12 @@ def _document(one: _Gateway) -> dict[str, Any]:
     } | ({"spot": one.spot} if one.spot else {})
 
 
-def draw(chance: Chance, flooded: bool = False) -> Place:
-    return _Maker(chance).flooded() if flooded else _Maker(chance).place()
+def draw(chance: Chance, flooded: bool, apart: Chance) -> Place:
+    """What `apart` draws changes nothing else of the place."""
+    maker = _Maker(chance)
+    place = maker.flooded() if flooded else maker.place()
+    maker.part(apart)
+    return place
 
 
 def build(place: Place) -> tuple[Plan, list[Config]]:

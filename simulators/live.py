@@ -19,7 +19,7 @@ from bench.office import Desk, Order
 from controller import wire
 from controller.conduct import State as SirenState
 from controller.config import Config, Drive
-from controller.event import Ask, Trust
+from controller.event import Trust
 from controller.ledger import KNOWN_LIMIT
 from controller.outbox import LINES_LIMIT
 from firmware_bridge import queue
@@ -33,11 +33,12 @@ from simulators.faults import ALL, Fault
 from simulators.field import SetPoint, ToLine
 from simulators.lowland import Lowland
 from simulators.net import Net
-from simulators.promises.facts import NEVER_US, Asked, Trouble
+from simulators.promises.facts import NEVER_US, Trouble
 from simulators.promises.history import HELD, History
 from simulators.scenario import BUSY_S, Scenario, Step
 from simulators.storm import Storm
-from simulators.world import BEGIN_US, Post, Station, Timepiece, World
+from simulators.technician import Technician
+from simulators.world import BEGIN_US, Post, Timepiece, World
 
 HEAL_S = 120
 """RECOVER: everything is in order again so soon."""
@@ -49,8 +50,6 @@ BOOT_US = 8 * S
 """A process that was started so long ago has read its outputs."""
 SLOW_DISK_US = 150 * MS
 """A card that erases a block."""
-GROWL_S = 3.0
-"""What a technician may have sound without maintenance."""
 FOREIGN = rtu_frame(33, bytes([4, 0, 0, 0, 1]))
 """What another master says: it reads a unit that is not there."""
 FOREIGN_US = 2 * S
@@ -91,15 +90,12 @@ class Life:
         """How each thing that is wrong now ends, by its step."""
         self._keys: Counter[str] = Counter()
         """How many people keep a siren's isolator locked."""
-        self._hangs: set[str] = set()
-        """Sirens on which somebody wants a tag to hang."""
         self._clones: dict[int, int] = {}
         """How often a copied card was heard, by its step."""
         self._minimal: dict[str, int] = {}
         """Gateways in SAFE-MIN, and by which step."""
         self._diskless: dict[str, int] = {}
         """Gateways whose disk takes nothing, and since when."""
-        self._client = 100
         self._net: Net
         chance = Random(scenario.seed ^ 0x5EED)
 
@@ -110,6 +106,7 @@ class Life:
 
         self._world = World(self._plan, configs, office.trusted(), post, lambda: Timepiece(trust=Trust.TRUSTED),
                             self._chronicle.hears, lowland.policy(scenario.place, configs))
+        self._technician = Technician(self._world, self._chronicle)
         self._lowland = Lowland(scenario, self._world, self._net, configs, self._chronicle)
 
     def run(self) -> Lived:
@@ -210,29 +207,7 @@ class Life:
         self._net.say(wire.trust_topic(office.PROVINCE), data, retain=True)
 
     def _do_ask(self, n: int, step: Step) -> None:
-        station = self._world.stations.get(step.on)
-        if station is None:
-            return
-        self._client += 1
-        verb, user, args = step.with_["verb"], step.with_["user"], dict(step.with_["args"])
-        siren, seconds = args["siren"], GROWL_S if verb == "growl" else args.get("seconds", 0.0)
-        chronicle, now_us = self._chronicle, self._world.wall_us
-        chronicle.asks.append(Asked(step.on, now_us, user, verb, siren, seconds))
-        said = len(station.published)
-        self._world.tell(station, Ask(self._client, 1000, user, verb, args))
-        if verb == "untag":
-            self._hangs.discard(siren)
-            if siren in chronicle.tags:
-                chronicle.troubles.append(Trouble("tag", siren, chronicle.tags.pop(siren), now_us))
-        if verb == "tag" and user != "guest":
-            self._hangs.add(siren)
-            self._world.at(self._world.now_us + S, partial(self._tagged, station, said, self._client, siren))
-
-    def _tagged(self, station: Station, said: int, client: int, siren: str) -> None:
-        """Whether the tag was acknowledged: from then on it must hold."""
-        answers = [p.payload for _, p in station.published[said:] if p.client == client]
-        if siren in self._hangs and answers and b"error" not in answers[-1] and siren not in self._chronicle.tags:
-            self._chronicle.tags[siren] = self._world.wall_us
+        self._technician.asks(step.on, step.with_["verb"], step.with_["user"], dict(step.with_["args"]))
 
     # What is wrong.
 
@@ -294,9 +269,7 @@ class Life:
     def _put_back(self, id: str) -> None:
         """A technician ends SAFE-MIN, if no boot did."""
         self._minimal.pop(id, None)
-        self._client += 1
-        if (station := self._world.stations.get(id)) is not None:
-            self._world.tell(station, Ask(self._client, 1000, "tech", "leave-safe-min", {}))
+        self._technician.leaves_safe_min(id)
 
     def _do_clone(self, n: int, step: Step) -> None:
         """Somebody runs a copy of its card elsewhere: it speaks in its name, and each takes the connection over."""
@@ -378,7 +351,7 @@ class Life:
                 self._put_back(config.id)
             for id, siren in gateway.sirens.items():
                 if siren.state is SirenState.FAULT and self._mended_by_hand(config, id):
-                    self._free(config.id, id)
+                    self._technician.frees(config.id, id)
             yield from (f"{id} is {d.state.value}" for id, d in gateway.devices.items()
                         if id not in dead and d.state is not DeviceState.ONLINE)
             yield from (f"{id} is {s.state.value}" for id, s in gateway.sirens.items()
@@ -401,13 +374,6 @@ class Life:
         return siren.second_off is not None and any(
             (t.kind in HELD and t.on in (siren.drive, drive.device)) or (t.kind == Fault.FROZEN and t.on in seen)
             for t in self._chronicle.troubles)
-
-    def _free(self, gateway: str, siren: str) -> None:
-        """Who mended a siren locked it out for that, and now frees it."""
-        args = {"siren": siren, "reason": "mended"}
-        for do, after_us in (("tag", 0), ("untag", 2 * S)):
-            step = Step(0, "ask", gateway, with_={"verb": do, "args": args, "user": "tech"})
-            self._world.at(self._world.now_us + after_us, partial(self._do_ask, 0, step))
 
     def _cloned(self, id: str) -> bool:
         """Whether a copied card spoke several times, and could be heard: it is named within a minute, for minutes."""

@@ -235,7 +235,7 @@ class Net:
         end.sent_us = 0
         if hub is not None:
             self._feed(hub, HubBroker(True))
-            self._send(self.broker.connect(name, (self._topic, *words.filters()), None))
+            self._send(self.broker.connect(name, (self._topic, *(one for one, _ in words.filters())), None))
         elif station is not None:
             filters = wire.subscriptions(station.config.area, name)
             sendings = self.broker.connect(name, filters, station.gateway.will())

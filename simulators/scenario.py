@@ -105,7 +105,7 @@ def draw(seed: int) -> Scenario:
     """The scenario of this seed. What only some have is drawn by a chance of its own, so that the others stay."""
     chance, more = Random(seed), Random(seed ^ 0xF100D)
     flooded, worse = more.random() < FLOODED, more.random() < WORSE
-    place = hamlet.draw(chance, flooded)
+    place = hamlet.draw(chance, flooded, Random(seed ^ 0xC0FF))
     drawing = _Drawing(chance, place)
     steps = [*drawing.steps()]
     drawing.chance = more

@@ -251,6 +251,12 @@ def test_every_arrow_was_drawn_or_made_or_is_left_with_a_reason() -> None:
         assert sorted(left) == sorted(reasons.get(table.file, ())), f"{table.file}: say why it is left"
 
 
+def test_what_every_seed_found_is_told() -> None:
+    page = (ROOT / "docs" / "found.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([\w-]+\.json)`", page))
+    assert told == {path.name for path in LIVES.parent.glob("*.json")}
+
+
 def named(cell: str) -> list[str]:
     return cell.split("; ") if cell else []
 

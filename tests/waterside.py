@@ -40,7 +40,7 @@ class Waterside:
     """One rule, second by second."""
 
     def __init__(self, grant: Grant = GRANT, wall_us: int = WALL_US, kept: Mapping[str, Any] | None = None,
-                 boot: str = "boot", now_us: int = 100 * S, **more: Any) -> None:
+                 boot: str = "boot", now_us: int = 100 * S, trust: Trust = Trust.ASSUMED, **more: Any) -> None:
         self.rule = Rule("gw-1", boot, 8.0, SpotSection.model_validate(SPOT | more), SCALE, PROFILES, count(1))
         self.now_us = now_us
         self.wall_us = wall_us
@@ -56,7 +56,7 @@ class Waterside:
         if kept is not None:
             self.rule.restore(kept)
         self.tell(grant)
-        self.tell(Clock(self.wall_us, 0, Trust.ASSUMED))
+        self.tell(Clock(self.wall_us, 0, trust))
 
     def tell(self, event: Any) -> None:
         for effect in self.rule.handle(self.now_us, event):

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,12 +83,18 @@ def hear(path: Path, verb: str, args: dict[str, Any], seconds: float) -> Iterato
 def _asked(path: Path, verb: str, args: dict[str, Any], patience_s: float | None) -> Iterator[socket.socket]:
     """The door, with the question asked."""
     with socket.socket(socket.AF_UNIX) as door:
-        door.settimeout(patience_s)
         try:
+            if patience_s is not None:
+                # Where many wait at the door, the kernel lets a connect wait its turn only if the socket blocks.
+                sec, part = divmod(patience_s, 1)
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(sec), int(part * 1e6)))
             door.connect(str(path))
+            door.settimeout(patience_s)
             door.sendall(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NobodyThere(f"{path}: {error.strerror}；sirend 在运行吗？/ is sirend running?") from None
+        except BlockingIOError:
+            raise NoGateway(f"{path}: 没有轮到 / no turn in {patience_s:g} s: too many wait at the door") from None
         except OSError as error:
             raise NoGateway(f"{path}: {error.strerror or error}；sirend 在运行吗？/ is sirend running?") from None
         yield door

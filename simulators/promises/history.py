@@ -324,6 +324,12 @@ class History:
         tags = [(t.from_us, t.to_us, False) for t in self.troubles if t.kind == "tag" and t.on == siren]
         return keys + tags
 
+    def may_be_locked(self, siren: str, from_us: int, to_us: int) -> bool:
+        """Whether it was locked out, or bore a tag that no disk may have."""
+        spans = [(t.from_us, t.to_us) for t in self.troubles if t.kind == "perhaps-tag" and t.on == siren]
+        spans += [(low, high) for low, high, _ in self.locked(siren)]
+        return any(low <= to_us and from_us <= high for low, high in spans)
+
     def forgot(self, gateway: str) -> bool:
         """Whether something that it knew may be on no disk: its journal was lost, or failed and the process died."""
         kinds = {t.kind for t in self.troubles if t.on == gateway}

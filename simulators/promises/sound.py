@@ -134,7 +134,7 @@ def liveness(history: History) -> Breaches:
             if (not history.alive(gateway, at - BOOT_US, due + LIVE_US)
                     or history.hurting(siren, at - LIVE_US, due + LIVE_US)
                     or not history.clock_steady(gateway, history.begins_us, due + LIVE_US)
-                    or any(low <= due + LIVE_US and due - KEY_US <= high for low, high, _ in history.locked(siren))
+                    or history.may_be_locked(siren, due - KEY_US, due + LIVE_US)
                     or history.rivals(order, siren, at - 60 * S, due + LIVE_US)
                     or (start is None and at - order.issued_us > YOUNG_US
                         and history.wrong("disk", gateway, at - DISK_US, at + S))
@@ -175,7 +175,7 @@ def golden(history: History) -> Breaches:
                         or not history.alive(gateway, phases[0][0] - BOOT_US, off + GOLDEN_US)
                         or not history.clock_steady(gateway, history.begins_us, off)
                         or not _in_time(history, order, gateway)
-                        or any(low <= off for low, _, _ in history.locked(siren))):
+                        or history.may_be_locked(siren, 0, off)):
                     continue
                 mine = [c for c in contacts if overlap(c, on, off)]
                 if len(mine) != 1:
@@ -235,7 +235,8 @@ def priority(history: History) -> Breaches:
             first = high.start_wall_us or next(
                 (c.on_wall_us for c in contacts if c.on_wall_us >= arrived - 1), None)
             others = [o for o in history.orders if o not in (high, lower[0]) and siren in o.sirens]
-            if (others or history.hurting(siren, arrived - 30 * S, end) or history.locked(siren) or first is None
+            if (others or history.hurting(siren, arrived - 30 * S, end) or first is None
+                    or history.may_be_locked(siren, 0, end)
                     or not history.alive(gateway, arrived - BOOT_US, end) or history.held_off(siren, end)
                     or any(a.siren in (siren, "all") for a in history.asks) or history.flood_spans(siren)
                     or not history.clock_steady(gateway, history.begins_us, end) or not _in_time(history, high, gateway)

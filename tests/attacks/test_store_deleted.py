@@ -14,7 +14,7 @@ from controller.wire import Stage
 from tests.attacks.ground import Ground
 from tests.attacks.store import reopened
 
-HOW = ["delete", "spoil"]
+HOW = ["delete", "spoil", "in use"]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_attack_store_deleted(ground: Ground, tmp_path: Path, monkeypatch: pytes
     ground.send(order, 60)
     sounded = ground.onsets
     assert sounded > 0
-    reopened(ground, tmp_path, monkeypatch, delete=how == "delete", spoil=how == "spoil")
+    reopened(ground, tmp_path, monkeypatch, **{how.replace(" ", "_"): True})
     said = ground.send(order, 20)
     assert ground.onsets == sounded
     assert said.of(order) == [(Stage.REJECTED, "no-journal")]
@@ -55,7 +55,7 @@ def test_attack_store_deleted_and_with_it_a_stop(ground: Ground, tmp_path: Path,
     held = ground.desk.live(ground.now)
     ground.wait(1)
     ground.send(ground.desk.stop(ground.now), 2)
-    reopened(ground, tmp_path, monkeypatch, delete=how == "delete", spoil=how == "spoil")
+    reopened(ground, tmp_path, monkeypatch, **{how.replace(" ", "_"): True})
     ground.send(held, 20)
     assert ground.onsets == 0
 

@@ -6,6 +6,7 @@ import pytest
 
 from bench import aftermath
 from controller import config, wire
+from controller.event import Record
 from controller.wire import Action, Evidence, Mode, OrderBody, Receipt, Sound, Stage
 from firmware_bridge.machine import MS, S
 from simulators.promises import History, Ordered, Sounding
@@ -27,8 +28,9 @@ def order(n: int, mode: Mode = Mode.DRILL, action: Action = Action.SOUND, schedu
     return Ordered(body, ("s-101",))
 
 
-def receipt(of: Ordered, seq: int, stage: Stage, at_us: int, siren: str = "s-101") -> Receipt:
-    return Receipt(v=1, seq=seq, gateway=CONFIG.id, order=of.body.id, siren=siren, stage=stage, mode=of.body.mode,
+def receipt(of: Ordered, seq: int, stage: Stage, at_us: int, siren: str = "s-101",
+            gateway: str = CONFIG.id) -> Receipt:
+    return Receipt(v=1, seq=seq, gateway=gateway, order=of.body.id, siren=siren, stage=stage, mode=of.body.mode,
                    at=wire.to_text(at_us))
 
 
@@ -105,6 +107,51 @@ def test_what_no_order_asked_for_is_found() -> None:
     assert [*aftermath.in_time(history([order(1)], WHOLE))] == []
     (found,) = aftermath.in_time(history([order(1)], sounds((-2 * S, -S))))
     assert "when no order asked for it" in found
+
+
+OTHER = order(2, scheduled=False, at_us=T0 - 5 * S)
+"""For now, and issued five seconds before the drill: alone it would be a reason to sound for its first twenty."""
+EARLY = receipt(order(1), 1, Stage.FAILED, T0 + S + FIRST.on_us - 100 * MS)
+
+
+def breaches(*words: Receipt) -> list[int]:
+    """Of what began twice in a phase, after its order's last word, and before any order's time, beside OTHER."""
+    orders = [order(1), OTHER]
+    return [len([*aftermath.once(history(orders, AGAIN, [*words]), [BETWEEN])]),
+            len([*aftermath.last_word(history(orders, WHOLE[:1], [*words, EARLY]), [])]),
+            len([*aftermath.in_time(history(orders, sounds((-2 * S, -S)), [*words]))])]
+
+
+@pytest.mark.parametrize("word", [
+    receipt(OTHER, 9, Stage.REJECTED, T0 - 4 * S), receipt(OTHER, 9, Stage.REJECTED, T0 - 4 * S, siren=""),
+    # It is told of by the time that it was rejected, whenever that is.
+    receipt(OTHER, 9, Stage.REJECTED, T0 + 30 * S), receipt(OTHER, 9, Stage.FINISHED, T0 - 2 * S),
+    receipt(OTHER, 9, Stage.STOPPED, T0 - 4 * S),
+], ids=["rejected", "rejected as a whole", "rejected late", "finished", "stopped"])
+def test_what_was_rejected_or_has_ended_excuses_nothing(word: Receipt) -> None:
+    assert breaches(word) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("words", [
+    [], [receipt(OTHER, 9, Stage.ACCEPTED, T0 - 4 * S)], [receipt(OTHER, 9, Stage.FINISHED, T0 + 10 * S)],
+    [receipt(OTHER, 9, Stage.REJECTED, T0 - 4 * S, siren="", gateway="gw-elsewhere")],
+], ids=["no word", "accepted", "finished later", "rejected elsewhere"])
+def test_what_may_still_sound_is_a_reason(words: list[Receipt]) -> None:
+    assert breaches(*words) == [0, 0, 0]
+
+
+def test_what_sounds_is_accepted_by_who_may_still_sound() -> None:
+    lived = history([order(1), OTHER], WHOLE[:1], [receipt(OTHER, 9, Stage.FAILED, T0 - 4 * S)])
+    lived.journals[CONFIG.id].append((T0 - 5 * S, Record("accept", {"order": OTHER.body.id})))  # type: ignore[attr-defined]
+    (found,) = aftermath.journal_first(Quiet(), lived, CONFIG.id)  # type: ignore[arg-type]
+    assert f"{WHOLE[0].on_wall_us}" in found
+
+
+class Quiet:
+    """A city of which nobody said that it had no journal."""
+
+    def events(self) -> list[object]:
+        return []
 
 
 def test_a_phase_of_which_no_receipt_tells_the_edge_is_placed_by_its_sound() -> None:

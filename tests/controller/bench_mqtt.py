@@ -5,6 +5,7 @@ mosquitto speaks MQTT 5; amqtt, in its own process, only 3.1.1. Both must do.
 
 import asyncio
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,15 @@ class Broker:
                 return
             time.sleep(0.05)
         raise AssertionError("the broker does not listen")
+
+    def reload(self) -> None:
+        """Have mosquitto read its files again, and wait until it has begun to."""
+        assert self.process
+        self.process.send_signal(signal.SIGHUP)
+        end_s = time.monotonic() + 30
+        while "Reloading config" not in (self.folder / "broker.log").read_text():
+            assert time.monotonic() < end_s, "the broker does not read its files again"
+            time.sleep(0.01)
 
     def kill(self) -> None:
         if self.process is not None:

@@ -31,8 +31,8 @@ def model(name: str) -> Profile:
     return profiles.load(CONFIGS / "profiles" / f"{name}.toml")
 
 
-BOARD, COILS, HEAD, HORN = (model(m) for m in (
-    "waveshare_rtu_relay", "generic_coil_board", "federal_signal_informer", "evikon_ek61"))
+BOARD, COILS, HEAD, HORN, FED = (model(m) for m in (
+    "waveshare_rtu_relay", "generic_coil_board", "federal_signal_informer", "evikon_ek61", "wirenboard_mr6c"))
 
 
 @dataclass
@@ -70,6 +70,8 @@ class Field:
     """A siren on an output, with a current sensor, an isolator, and a second off-path; and what can go wrong."""
 
     drive: Profile = BOARD
+    cutter: Profile = BOARD
+    """The board of the second off-path."""
     section: dict[str, Any] = field(default_factory=dict)
     feedback: bool = True
     reply_us: int = 30 * MS
@@ -105,10 +107,10 @@ class Field:
             spec["feedback"] = [{"point": "meter.current", "above": 2.0}]
         if self.drive is COILS:
             spec["hard_limit_s"] = 200
-        self.siren = Siren(SirenSection.model_validate(spec | self.section), self.drive, BOARD)
+        self.siren = Siren(SirenSection.model_validate(spec | self.section), self.drive, self.cutter)
         self.now = 0
         self.out = Output(self.drive)
-        self.second = Output(BOARD)
+        self.second = Output(self.cutter)
         self.begins: list[tuple[int, Begin]] = []
         self.writes: list[tuple[int, Begin]] = []
         self.edges: list[tuple[int, bool]] = []
@@ -233,6 +235,9 @@ class Field:
         elif self.drive is HORN:
             state = "steady_horn" if self.out.on else "off"
         self.siren_told(Took("board", (reading("board", self.state_point, None if self.dead else state),)))
+        if "second_off" in self.section:
+            cut = reading("cutter", self.cutter.point("relay", 1).name, None if self.dead_second else self.second.on)
+            self.siren_told(Took("cutter", (cut,)))
         current = 9.5 if self.heard(self.now - self.lag_us) else 0.1
         meter = reading("meter", "current", current if self.sensor else None)
         self.siren_told(Took("meter", (meter if self.fresh else replace(meter, quality=Quality.UNCERTAIN),)))

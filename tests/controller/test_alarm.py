@@ -1,5 +1,6 @@
 """One alarm: its delays, its ISA-18.2 states, its shelf and its latch, and that what nobody knows changes nothing."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +108,28 @@ def test_a_latched_one_holds_until_the_cabinet_acknowledges_that_it_is_over():
     assert run.alarm.in_force, "from afar nobody sees whether the road is free"
     run.tell(Acknowledge("Li Ming"))
     assert (run.state, run.alarm.in_force) == (State.NORMAL, False)
+
+
+@pytest.mark.parametrize("shelved_s", [0, 5, 500])
+def test_the_shelf_ends_nothing_that_latched(shelved_s: float):
+    run = Run(latch=True).hear(Says.HIGH, 10)
+    if shelved_s < 100:  # before the water falls, or after
+        run.hear(Says.HIGH, shelved_s).tell(Shelve("hub", 900 * S)).hear(Says.LOW, 600)
+    else:
+        run.hear(Says.LOW, shelved_s).tell(Shelve("hub", 900 * S)).hear(Says.LOW, 100)
+    assert (run.state, run.alarm.in_force) == (State.OUT_OF_SERVICE, True)
+    after = Alarm("red", ON, OFF, latch=True)
+    after.restore(*run.alarm.snapshot)
+    assert (after.state, after.in_force) == (State.RTN_UNACKED, True), "a shelf does not outlive a restart"
+    run.tell(Acknowledge("hub", cabinet=False))
+    assert run.alarm.in_force
+    if shelved_s:  # whoever stands there sees that the road is free, on the shelf or not
+        run.tell(Acknowledge("Li Ming"))
+        assert (run.state, run.alarm.in_force, run.turns[-1].by) == (State.OUT_OF_SERVICE, False, "Li Ming")
+        assert run.hear(Says.LOW, 900).state is State.NORMAL
+    else:
+        assert (run.hear(Says.LOW, 900).state, run.alarm.in_force) == (State.RTN_UNACKED, True)
+        assert (run.tell(Acknowledge("Li Ming")).state, run.alarm.in_force) == (State.NORMAL, False)
 
 
 def test_the_shelf_has_a_limit_and_its_condition_is_still_watched():

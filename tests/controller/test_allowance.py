@@ -149,6 +149,9 @@ def test_what_a_crash_cut_counts_from_its_start_to_now_and_no_more_than_its_limi
     assert left_minutes(cut, 4, Trust.UNTRUSTED) == 50
     assert left_minutes([receipt(Stage.SENSED, 0)], 999) == pytest.approx(60 - 45 - 10 / 60), "a programme's longest"
     assert left_minutes([accepted(), receipt(Stage.ACCEPTED, 0)], 4) == 60
+    over = [accepted(), receipt(Stage.STARTED, 0), receipt(Stage.FAILED, 4)]
+    assert left_minutes(over, 5) == left_minutes(over, 3 + 24 * 60) == 56
+    assert left_minutes(over, 4 + 24 * 60) == 60, "what is dated comes back a day after its end"
 
 
 def test_what_was_cut_and_taken_up_again_counts_in_both_parts() -> None:

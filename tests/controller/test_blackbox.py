@@ -172,7 +172,8 @@ def test_another_machine_is_found_at_its_first_step(fly: Fly, tmp_path: Path) ->
 
 def test_the_step_that_killed_it_is_there_and_kills_again(tmp_path: Path) -> None:
     gateway = Origin(CONFIG, TRUST, "run-1", "test").gateway([])
-    box = Blackbox(tmp_path, 2**26, 0, origin.told(Origin(CONFIG, TRUST, "run-1", "test"), PROFILES), [], bytes, print)
+    box = Blackbox(tmp_path, 2**26, 0, origin.told(Origin(CONFIG, TRUST, "run-1", "test"), PROFILES), [],
+                   lambda: snapshot.take(gateway), print)
     bad = Received("no-such-line", b"")
     with pytest.raises(KeyError) as died:
         gateway.handle(S, bad)
@@ -387,25 +388,25 @@ class Makes:
 ], ids=["a program", "a shell of ours", "eval", "a path", "a function of ours", "getattr"])
 def test_a_snapshot_makes_nothing_but_machines(wanted: object) -> None:
     with pytest.raises(Malformed, match="no part of a machine"):
-        snapshot.restore(pickle.dumps(wanted), CONFIG)
+        snapshot.restore([pickle.dumps(wanted)], CONFIG)
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", pickle.dumps(5), pickle.dumps({"a": [1]}), b"\x80\x05."])
 def test_what_is_no_snapshot_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
-        snapshot.restore(data, CONFIG)
+        snapshot.restore([data], CONFIG)
 
 
 def test_a_snapshot_of_another_configuration_is_malformed() -> None:
-    data = snapshot.take(gateway())
+    data = [*snapshot.take(gateway())]
     other = config.load(DEMO / "gateway-3.toml")
     with pytest.raises(Malformed, match="which its configuration does not have"):
         snapshot.restore(data, config.Config(other.file, other.spec, {}, other.signals))
 
 
 def test_a_snapshot_is_cut_anywhere_and_is_malformed() -> None:
-    data = snapshot.take(gateway())
+    (data,) = snapshot.take(gateway())
     assert len(data) < 1_000_000
     for n in range(0, len(data), len(data) // 50):
         with pytest.raises(Malformed):
-            snapshot.restore(data[:n], CONFIG)
+            snapshot.restore([data[:n]], CONFIG)

@@ -80,3 +80,14 @@ def test_a_setting_on_the_command_line_is_checked_like_the_file() -> None:
 def test_a_drive_is_a_device_or_a_channel_of_it(ref: str, device: str, channel: int | None) -> None:
     drive = config.Drive.of(ref)
     assert (drive.device, drive.channel, str(drive)) == (device, channel, ref)
+
+
+def test_an_output_has_one_spelling_so_that_it_has_one_purpose(tmp_path: Path) -> None:
+    twice = 'drive = "relay-1.1"\nsecond_off = "relay-1.01"\n'
+    path = tmp_path / "gateway.toml"
+    text = (BROKEN / "none.toml").read_text(encoding="utf-8").replace('"../', f'"{BROKEN.parent}/')
+    path.write_text(text.replace('drive = "relay-1.1"\n', twice), encoding="utf-8")
+    with pytest.raises(BadDocument, match="an output has one purpose"):
+        config.load(path)
+    path.write_text(text.replace('drive = "relay-1.1"\n', twice.replace(".01", ".08")), encoding="utf-8")
+    assert config.load(path).spec.siren[0].second_off == "relay-1.8"

@@ -1,7 +1,12 @@
 """What is kept of crashes: the event in hand, how often, and when they are too many. A process that dies is played by
 one that is not told to end."""
 
+import errno
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,3 +180,53 @@ def test_where_no_file_can_be_it_says_so_and_goes_on(door: Door) -> None:
     crashes.clear()
     crashes.died(RuntimeError())
     crashes.ended()
+
+
+FULL = """
+import sys
+from pathlib import Path
+from controller.crash import IN_HAND_LIMIT, Crashes
+from controller.event import Arrived
+folder = Path(sys.argv[1])
+crashes = Crashes(folder / "sirend.sock", "1", 10**9)
+with (folder / "full").open("wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(bytes(4096))
+    except OSError:
+        pass
+assert not crashes.hold(Arrived("siren/1/g/gw-1/order", bytes(IN_HAND_LIMIT)))
+left = Crashes(folder / "late.sock", "1", 10**9)
+assert not left.hold(Arrived("siren/1/g/gw-1/order", bytes(IN_HAND_LIMIT)))
+print(crashes.wrong, left.wrong, sep="|", end="")
+"""
+
+
+def test_a_folder_that_fills_up_ends_nobody(tmp_path: Path) -> None:
+    """A mapped page that the folder has no room for is SIGBUS, and no error that could be caught."""
+    unshare = shutil.which("unshare")
+    mounted = f"mount -t tmpfs -o size=512k none {tmp_path}"
+    if unshare is None or subprocess.run([unshare, "-m", "sh", "-c", mounted], capture_output=True).returncode:
+        pytest.skip("nobody may mount a small folder here: a full one was not tried")
+    child = ["sh", "-c", f'{mounted} && exec "$0" -c "$1" {tmp_path}', sys.executable, FULL]
+    done = subprocess.run([unshare, "-m", *child], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "|crashes are not counted: [Errno 28] No space left on device"
+
+
+def test_its_room_is_taken_when_it_begins(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.dies_on(ORDER)
+    mark = door.path.with_suffix(".mark")
+    assert mark.stat().st_blocks * 512 >= IN_HAND_LIMIT
+
+    def refused(fd: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refused)
+    crashes = door.start()
+    assert crashes.wrong == "crashes are not counted: [Errno 28] No space left on device"
+    assert crashes.hold(ORDER) is None
+    monkeypatch.undo()
+    # What the process before had in hand is still there.
+    assert door.start().hold(ORDER) is None
+    assert (door.path.parent / "sirend.crashes").read_text().count('": [1,') == 1

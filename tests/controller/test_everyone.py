@@ -9,6 +9,8 @@ import pytest
 from bench.office import prepared
 from controller import admission, config, wire
 from controller.config import Config
+from controller.event import Stop
+from controller.everyone import Everyone
 from controller.wire import Action, Mode, OrderBody, Sound
 from firmware_bridge.errors import BadDocument
 from firmware_bridge.event import BROADCAST
@@ -147,6 +149,21 @@ def test_where_one_by_one_is_faster_nothing_is_said_to_all(tmp_path: Path) -> No
     one.world.run(1)
     assert one.sounding() == set()
     assert one.said_to_all() == []
+
+
+@pytest.mark.parametrize(("channel", "said"), [(1, 0), (8, 1)])
+def test_a_line_where_something_else_would_be_opened_is_not_spoken_to_as_one(tmp_path: Path, channel: int,
+                                                                             said: int) -> None:
+    """A second off-path on the channel that drives the sirens of the other boards: a welded siren would sound."""
+    written(tmp_path, boards=6)
+    file = tmp_path / "gateway.toml"
+    text = file.read_text(encoding="utf-8").partition('[[siren]]\nid = "s-61"')[0]
+    second = f'id = "s-11"\ntype = "electronic"\nsecond_off = "relay-6.{channel}"\n'
+    file.write_text(text.replace('id = "s-11"\ntype = "electronic"\n', second), encoding="utf-8")
+    loaded = config.load(file)
+    stops = [Stop(s.id, "the officer") for s in loaded.spec.siren]
+    assert len(stops) == 5
+    assert len(Everyone(loaded).stopped(0, stops)) == said
 
 
 @pytest.mark.parametrize(("gateway", "obeys", "says"), [

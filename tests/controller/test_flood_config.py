@@ -50,6 +50,7 @@ def problems(folder: Path, *changes: tuple[str, str]) -> list[Problem]:
     ('id = "sonar"', 'id = "pressure"', "spot[spot-1].gauge[pressure].id"),
     ('id = "spot-1"', 'id = "s-1"', "spot[s-1].id"),
     ('drive = "relay-1.2"', 'drive = "relay-1.1"', "spot[spot-1].beacon.drive"),
+    ('drive = "relay-1.2"', 'drive = "relay-1.01"', "spot[spot-1].beacon.drive"),
     ('drive = "relay-1.2"', 'drive = "relay-1.9"', "spot[spot-1].beacon.drive"),
     ('drive = "relay-1.2"', 'drive = "press-1"', "spot[spot-1].beacon.drive"),
     ('closed = "io-1.contact_2"', 'closed = "io-1.current_2"', "spot[spot-1].boom.closed"),

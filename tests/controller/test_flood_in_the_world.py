@@ -13,7 +13,7 @@ from controller import config, origin, shelf, snapshot, wire
 from controller.config import Config
 from controller.ctl import flood, flood_ack, flood_wetcheck, status
 from controller.event import Ask, BrokerDown, BrokerUp, Publish
-from controller.floods import ground
+from controller.floods import BAD_DEPTH, ground
 from controller.origin import Origin
 from controller.shelf import Shelving
 from controller.wire import Event, State
@@ -319,6 +319,11 @@ def test_people_look_acknowledge_shelve_and_check(underpass: Underpass, capsys: 
     assert "mount_cm" in underpass.ask("wetcheck", spot="spot-1", gauge="sonar", depth_cm=30)["set"]
     assert "doubt" in underpass.ask("wetcheck", spot="spot-1", gauge="pressure", depth_cm=3)
     assert "error" in underpass.ask("wetcheck", spot="spot-1", gauge="nose")
+    # Who asks may be anybody, and may say anything that is JSON.
+    for depth in (10**400, -(10**400), float("inf"), -1, 3001, "30", True, [30]):
+        assert underpass.ask("wetcheck", spot="spot-1", gauge="pressure", depth_cm=depth)["error"] == BAD_DEPTH
+    for alarm in ([], ["orange"], {}, 7):
+        assert "error" in underpass.ask("shelve", spot="spot-1", alarm=alarm)
     for told, module in ((look, flood), (ack, flood_ack), (wet, flood_wetcheck), (underpass.ask("status"), status)):
         module.show(told)
         assert not module.failed(told)
@@ -390,6 +395,6 @@ def test_a_gateway_with_a_flood_lives_again_from_its_origin_and_from_a_snapshot(
     texts = {d.profile: Path(underpass.config.profile_of(d.id).file).read_text() for d in underpass.config.spec.device}
     again = origin.read(json.loads(json.dumps(origin.told(made, texts)))).gateway([r for _, r in station.records])
     assert again.floods.rules["spot-1"].lookout.local.name == "RED"
-    shot = snapshot.restore(snapshot.take(station.gateway), underpass.config)
+    shot = snapshot.restore([*snapshot.take(station.gateway)], underpass.config)
     now_us = underpass.world.now_us + S
     assert shot.handle(now_us, Woken()) == station.gateway.handle(now_us, Woken())

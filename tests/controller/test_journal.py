@@ -55,6 +55,12 @@ def tamper(path: Path, sql: str) -> None:
         db.executescript(sql)
 
 
+def spoil(path: Path) -> None:
+    """The index now points into the table: what a stray write to one page of the file does."""
+    tamper(path, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'record_kind';"
+                 " PRAGMA schema_version = 99")
+
+
 def test_what_was_written_comes_back_in_order(disk: Disk) -> None:
     assert disk.opened == Opened(lost=True), "nobody can tell a new one from one that was deleted"
     assert disk.write(*(record(n) for n in range(1, 1001))) == [None] * 1000
@@ -263,16 +269,50 @@ def test_an_emptied_file_is_told(disk: Disk) -> None:
 
 def test_a_file_that_breaks_while_in_use_is_put_aside(disk: Disk) -> None:
     disk.write(*(record(n) for n in range(1, 3001)))
-    # The index now points into the table: what a stray write to one page of the file does.
-    tamper(disk.path, "PRAGMA writable_schema = ON;"
-                      " UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'record_kind'; PRAGMA schema_version = 99")
+    spoil(disk.path)
     first = disk.write(record(3001))[0]
     assert first is not None
     assert "put aside" in first
     assert disk.write(record(3002)) == [None]
     assert len(list(disk.path.parent.glob("*.broken-*[0-9]"))) == 1
     assert disk.journal.verify() == []
-    assert disk.again().records == [record(3002)]
+    again = disk.again()
+    assert (again.opened, again.records) == (Opened(), [Record("lost", {}), record(3002)]), "the successor knows of it"
+    again.journal.close()
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "older"])
+def test_a_file_that_is_another_one_when_it_is_opened_anew_is_told(disk: Disk, how: str) -> None:
+    """A commit failed, and what is opened for the next one does not hold what this process has written."""
+    disk.write(record(1))
+    older = disk.path.with_name("older")
+    with closing(sqlite3.connect(disk.path, isolation_level=None)) as other:
+        other.execute("VACUUM INTO ?", (str(older),))
+        disk.write(record(2))
+        other.execute("BEGIN IMMEDIATE")
+        assert "locked" in str(disk.write(record(3))[0])
+        other.execute("ROLLBACK")
+    for file in disk.path.parent.glob("journal.db*"):
+        file.unlink()
+    if how == "empty":
+        disk.path.touch()
+    elif how == "older":
+        older.rename(disk.path)
+    missing = "was empty" if how == "empty" else f"rows {2 if how == 'older' else 1} to 2 are missing"
+    assert missing in str(disk.write(record(3))[0])
+    assert disk.write(record(4)) == [None]
+    assert disk.journal.verify() == []
+    again = disk.again()
+    assert again.opened == Opened()
+    assert again.records == [*([record(1)] if how == "older" else []), Record("lost", {}), record(4)]
+    again.journal.close()
+
+
+def test_a_successor_that_is_killed_before_its_first_record_is_a_lost_journal(disk: Disk) -> None:
+    disk.write(record(1))
+    spoil(disk.path)
+    assert "put aside" in str(disk.write(record(2))[0])
+    assert disk.again().opened == Opened(lost=True)
 
 
 @pytest.mark.parametrize(("sql", "found"), [

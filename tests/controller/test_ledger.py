@@ -31,8 +31,9 @@ def test_stops_are_bounded_and_the_graver_ones_stay() -> None:
 
     def one(n: int, grave: bool) -> Accept:
         return Accept(order=name(n), digest=name(n), action=wire.Action.STOP, mode=Mode.LIVE, rank=Rank.DRILL, by="x",
-                      persons=("x",), door="mqtt", at=wire.to_text(WALL), issued_wall_us=WALL + n, scheduled=False,
-                      expires_wall_us=WALL, start_wall_us=WALL, sirens=("s-1",), stops=name(n), stops_live=grave)
+                      persons=("x",), keys=("k",), door="mqtt", at=wire.to_text(WALL), issued_wall_us=WALL + n,
+                      scheduled=False, expires_wall_us=WALL, start_wall_us=WALL, sirens=("s-1",),
+                      stops=name(n), stops_live=grave)
 
     book.remember_stop(one(0, True))
     for n in range(1, 200):

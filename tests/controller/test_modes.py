@@ -5,6 +5,7 @@ from typing import Any
 
 from controller import wire
 from controller.event import (
+    NOBODYS,
     Ask,
     BrokerDown,
     BrokerUp,
@@ -218,12 +219,30 @@ def test_safe_min() -> None:
     assert "error" in asked(town, "leave-safe-min", "li")[-1]
 
 
+def test_in_safe_min_a_warning_stays_armed_and_one_that_comes_at_once_sounds() -> None:
+    town = city(World)
+    armed = town.order(name="demo-air-raid", start_in_s=240, **LIVE)  # type: ignore[arg-type]
+    cut = town.order(name="all-clear", **LIVE)  # type: ignore[arg-type]
+    town.world.run(5)
+    town.world.safe_min = "3 crashes in 300 s; RuntimeError: a bug of ours"
+    town.world.restart(OURS, away_s=1)
+    town.world.run(1.2)
+    assert modes(town) == {"SAFE-MIN"}
+    fresh = town.order(name="all-clear", **LIVE)  # type: ignore[arg-type]
+    town.world.run(10)
+    assert town.ends(cut)["s-102"] == (Stage.FAILED, "cut by crashes: SAFE-MIN")
+    assert "s-102" not in town.ends(fresh) | town.ends(armed)
+    assert sounding(town)
+    town.world.run(400)
+    assert town.ends(armed)["s-102"] == (Stage.FINISHED, "")
+
+
 def test_safe_min_ends_after_a_quiet_hour() -> None:
     machine = SafeMin("3 crashes", ["s-1", "s-2"], {"li": "Li Ming"})
     assert machine.handle(5 * S, Woken()) == [Degraded("SAFE-MIN", True, "3 crashes")]
     assert machine.silence([]) == []
-    assert machine.silence(["s-2"]) == [Stop("s-2", "sirend", "SAFE-MIN")]
-    assert machine.silence(["s-1", "s-2"]) == [Stop("s-1", "sirend", "SAFE-MIN")]
+    assert machine.silence(["s-2"]) == [Stop("s-2", "sirend", "SAFE-MIN", NOBODYS)]
+    assert machine.silence(["s-1", "s-2"]) == [Stop("s-1", "sirend", "SAFE-MIN", NOBODYS)]
     assert machine.silence(["s-1", "s-2"]) == [], "each once"
     assert machine.deadline == 5 * S + QUIET_US
     assert machine.handle(machine.deadline - 1, Woken()) == []

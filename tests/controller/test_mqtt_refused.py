@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import aiomqtt
 import pytest
 
 from controller import mqtt, wire
-from controller.event import BrokerUp, Notice
+from controller.event import BrokerUp, Notice, Publish
 from tests.controller import bench_mqtt
 from tests.controller.bench_mqtt import AREA, ROOT, Broker, Node
 
@@ -38,10 +37,40 @@ async def test_a_refused_message_is_not_confirmed_and_goes_when_it_may(
     assert node.confirmed == []
     assert node.session.outbox == 1
     acl.write_text("topic readwrite siren/1/#\n")
-    assert mosquitto.process
-    mosquitto.process.send_signal(signal.SIGHUP)
+    mosquitto.reload()
     await node.until(lambda n: n.confirmed == [1])
     assert node.downs() == []
+    await node.stop()
+
+
+async def test_a_refused_state_never_comes_after_a_newer_one(
+    mosquitto: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "REFUSED_S", 1.0)
+    acl, state = tmp_path / "acl", f"{ROOT}/s-1/state"
+    acl.write_text("topic read siren/1/o/#\ntopic readwrite siren/1/g/#\n")
+    acl.chmod(0o600)
+    mosquitto.config = f"allow_anonymous true\nacl_file {acl}\n"
+    mosquitto.start()
+    node = Node(mosquitto.port)
+    await node.until(lambda n: n.ups() == 1)
+    node.mqtt.publish(Publish(state, b"SOUNDING", retain=True))
+    node.say()  # refused as well, and tried again after the state
+    live = node.mqtt._live
+    assert live
+    await live.settled()
+    acl.write_text("topic readwrite siren/1/#\n")
+    mosquitto.reload()
+    node.mqtt.publish(Publish(state, b"IDLE", retain=True))
+    await node.until(lambda n: n.confirmed == [1])
+    await live.settled()
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as hub, asyncio.timeout(20):
+        await hub.subscribe(state)
+        assert (await anext(hub.messages)).payload == b"IDLE"
+    # The status that was refused is still the newest, and was tried again.
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as hub, asyncio.timeout(20):
+        await hub.subscribe(f"{ROOT}/status")
+        assert b"online" in bytes((await anext(hub.messages)).payload)
     await node.stop()
 
 

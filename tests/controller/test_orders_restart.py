@@ -22,6 +22,7 @@ RESTARTS = {
     "programme, begun by a clock that went back": (drill(sound="demo-918", start_s=10), True, 5, Stage.FAILED),
     "live, nothing left": (live(max_duration_s=20), True, 30, Stage.FAILED),
     "live, armed": (live(start_s=200), False, 150, "armed"),
+    "live, armed, its instant slept through": (live(start_s=200), False, 205, "goes on"),
     "live, armed, slept over": (live(start_s=200), False, 310, Stage.EXPIRED),
     "drill at once": (drill(), True, 5, Stage.FAILED),
     "drill at once, not yet started": (drill(), False, 5, Stage.FAILED),
@@ -84,6 +85,22 @@ def test_a_warning_for_now_does_not_wait_for_the_instant_that_a_wrong_clock_show
     assert said(after.first) == [told]
 
 
+@pytest.mark.parametrize(("length_s", "wall_s", "since_s"), [(40, 35, -1), (30, 35, None), (40, 60, 30)])
+def test_a_warning_that_began_by_a_clock_that_was_ahead_sounds_no_longer_than_was_asked(
+        length_s: int, wall_s: float, since_s: float | None) -> None:
+    """Seed 82691: it had sounded for seventeen seconds by a clock thirty seconds ahead, which was right again after the
+    outage. It counts from when it was signed; from when it began where the clock went on."""
+    before = Desk(sirens=("s-1",), wall_s=30)
+    given = before.sounds(live(issued_s=-1, max_duration_s=length_s))
+    before.tick(47, after_s=17)
+    before.progress(of(Activate, given)[0], Stage.SENSED)
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=wall_s, boot="two")
+    assert [a.start_wall_us for a in of(Activate, after.first)] == (
+        [] if since_s is None else [WALL + round(since_s * S)])
+    told = (Stage.FAILED, "cut by restart") if since_s is None else (Stage.TROUBLE, "cut by restart, goes on")
+    assert said(after.first) == [("s-1", *told)]
+
+
 def test_a_warning_for_now_does_not_wait_for_the_day_that_a_wrong_clock_showed() -> None:
     """What was told since by the right clock makes the outage look short."""
     before = cut(live(), False)
@@ -92,6 +109,26 @@ def test_a_warning_for_now_does_not_wait_for_the_day_that_a_wrong_clock_showed()
     after = Desk(sirens=("s-1",), records=before.records, wall_s=-2 * 86_400 + 5, boot="two")
     assert of(Activate, after.first) == []
     assert ("s-1", Stage.FAILED, "cut by restart") in said(after.first)
+
+
+def test_a_warning_whose_instant_came_before_the_clock_was_believed_joins() -> None:
+    """As does one that comes fresh within its window: nobody is told to be there in the minutes before."""
+    after = Desk(sirens=("s-1",), records=cut(live(start_s=200), False).records, clock=False, boot="two")
+    assert of(Activate, after.tick(150, level=Trust.UNTRUSTED)) == []
+    (one,) = of(Activate, after.tick(205, after_s=55))
+    assert one.start_wall_us == WALL + 200 * S
+
+
+@pytest.mark.parametrize("data", [live(start_s=200), drill(sound="demo-918", start_s=100), drill(), stop(issued_s=1)])
+def test_a_siren_that_was_taken_out_of_the_config_has_its_last_word(data: bytes) -> None:
+    """Nobody is there to be told anything, and the other goes on."""
+    before = Desk(sirens=("s-1", "s-2"))
+    before.sounds(drill(9))
+    before.written(before.arrives(data))
+    after = Desk(sirens=("s-1",), records=before.records, wall_s=20, boot="two")
+    assert {e.siren for e in (*of(Activate, after.first), *of(Stop, after.first))} <= {"s-1"}
+    assert ("s-2", Stage.FAILED, "no-target") in said(after.first)
+    assert all(p.siren != "s-2" or p.state is State.DONE for e in after.orders._ledger.open() for p in e.parts.values())
 
 
 def test_a_resumed_start_is_not_expired() -> None:

@@ -3,13 +3,13 @@
 import pytest
 
 from controller.dating import Dating
-from controller.event import Activate, Append, Clock, Durable, Offered, Say, SayAgain, Stop, Trust
+from controller.event import Activate, Alarmed, Append, Clock, Durable, Offered, Say, SayAgain, Stop, Trust
 from controller.ledger import STOP_KEEP_US, STOPS_LIMIT, Ledger
 from controller.orders import STOP_PATIENCE_US
 from controller.wall import Wall
 from controller.wire import Stage
 from firmware_bridge.machine import S, Woken
-from tests.controller.bench_orders import LI, WALL, WANG, Desk, drill, live, name, of, said, stop
+from tests.controller.bench_orders import LI, SIGNALS, WALL, WANG, Desk, drill, live, name, of, said, stop
 
 
 def test_a_stop_waits_for_nothing() -> None:
@@ -179,6 +179,45 @@ def test_what_a_lone_operator_may_not_stop_he_may_not_stop_by_a_date() -> None:
     desk.tick(20, after_s=14)
     assert len(of(Activate, desk.written(desk.arrives(live(1, issued_s=4))))) == 1
     assert said(desk.arrives(drill(2, issued_s=4)))[-1] == FORBIDDEN
+
+
+FLOOD = Alarmed("f" * 32, "spot-1", ("s-1",), "air-raid", SIGNALS.digest("air-raid"), 180, "the rule", ("A", "B"))
+
+
+def test_what_is_asked_for_here_came_after_every_stop_that_came() -> None:
+    """A clock that is behind and not believed dates a flood of now before the stop of before the power cut."""
+    before = Desk(sirens=("s-1",))
+    before.asks("stop", siren="all")
+    after = Desk(sirens=("s-1",), records=before.records, clock=False, boot="two")
+    after.tick(-600, level=Trust.UNTRUSTED)
+    assert of(Activate, after.written(after.do(FLOOD)))
+
+
+def test_a_stop_ends_what_is_dated_by_a_clock_that_is_ahead_and_not_believed() -> None:
+    desk = Desk(sirens=("s-1",), clock=False)
+    desk.tick(3600, level=Trust.UNTRUSTED)
+    (one,) = of(Activate, desk.written(desk.do(FLOOD)))
+    desk.progress(one, Stage.STARTED)
+    out = desk.arrives(stop(issued_s=10), after_s=10)
+    assert [(s.siren, s.order) for s in of(Stop, out)] == [("s-1", None)]
+    assert said(desk.progress(one, Stage.STOPPED))[-1] == ("s-1", Stage.FINISHED, "")
+
+
+def test_a_stop_that_is_dated_later_spares_what_began_after_it_came() -> None:
+    desk = Desk(sirens=("s-1",), clock=False)
+    desk.tick(-60, level=Trust.UNTRUSTED)
+    desk.arrives(stop(issued_s=1))
+    (one,) = of(Activate, desk.written(desk.do(FLOOD, after_s=5)))
+    desk.progress(one, Stage.STARTED)
+    assert of(Stop, desk.tick(12, after_s=5)) == []
+
+
+def test_a_stop_whose_off_nothing_confirmed_says_so() -> None:
+    desk = Desk(sirens=("s-1",))
+    (one,) = of(Activate, desk.sounds(live()))
+    desk.arrives(stop(issued_s=5), after_s=5)
+    out = desk.progress(one, Stage.STOPPED, reason="by Zhang: stop; unconfirmed")
+    assert said(out)[-1] == ("s-1", Stage.FAILED, "by Zhang: stop; unconfirmed")
 
 
 def test_stops_that_wait_for_a_date_are_bounded() -> None:

@@ -4,6 +4,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from controller.event import Notice
 from controller.roadside import FAULT_US, FLIGHT_US, RETRY_US, Beacon, Boom, Sign
 from controller.spot import BeaconSection, BoomSection, SignSection
@@ -14,6 +16,8 @@ from firmware_bridge.reading import NoValue, Quality, Reading
 
 PROFILES = Path(__file__).parents[2] / "configs" / "profiles"
 RELAY = profile.load(PROFILES / "waveshare_rtu_relay.toml")
+COILS = profile.load(PROFILES / "generic_coil_board.toml")
+FED = profile.load(PROFILES / "wirenboard_mr6c.toml")
 HORN = profile.load(PROFILES / "evikon_ek61.toml")
 
 
@@ -172,6 +176,70 @@ def test_a_beacon_that_does_not_answer_is_told():
     assert [what for what, _ in run.notices] == ["beacon-unconfirmed", "beacon-unconfirmed-ended"]
 
 
+def beacon(board: profile.Profile) -> Run:
+    return Run(Beacon("spot-1", BeaconSection(drive="relay-1.3"), board, count(1)))
+
+
+def reads(run: Run, on: bool, channel: int = 3) -> Run:
+    """A poll of the board, a second later."""
+    run.wait(1)
+    return run.take(run.part.took(run.now_us, Reading("relay-1", f"relay_{channel}", on, Quality.GOOD, run.now_us)))
+
+
+@pytest.mark.parametrize("board", [RELAY, COILS, FED], ids=lambda p: p.id)
+def test_a_beacon_whose_board_lost_its_power_for_a_moment_is_lit_again(board):
+    run = beacon(board)
+    run.take(run.part.light(run.now_us, True)).wait(10)
+    reads(run, True)
+    begun = len(run.begun)
+    reads(run, False).wait(3)
+    assert {b.action for b in run.begun[begun:]} == {"renew"} if board is RELAY else ["activate"]
+    assert reads(run, True).notices == []
+
+
+@pytest.mark.parametrize("board", [RELAY, COILS, FED], ids=lambda p: p.id)
+def test_a_beacon_that_stays_dark_is_told_and_so_that_it_burns_again(board):
+    run = beacon(board)
+    run.take(run.part.light(run.now_us, True)).wait(10)
+    run.works = False
+    for _ in range(round(FAULT_US / S) + 2):
+        reads(run, False)
+    assert run.notices == [("beacon-unconfirmed", "the output reads off")]
+    run.works = True
+    run.wait(6)
+    reads(run, True)
+    assert [what for what, _ in run.notices] == ["beacon-unconfirmed", "beacon-unconfirmed-ended"]
+
+
+@pytest.mark.parametrize("lit", [True, False])
+@pytest.mark.parametrize("board", [RELAY, COILS], ids=lambda p: p.id)
+def test_a_beacon_whose_board_is_silent_is_not_known_until_it_is_read_again(board, lit):
+    run = beacon(board)
+    run.take(run.part.light(run.now_us, lit)).wait(10)
+    run.works = False
+    run.take(run.part.handle(run.now_us, Presence("relay-1", False, "no answer"))).wait(FAULT_US / S + 1)
+    assert run.notices == [("beacon-unconfirmed", "silent: no answer")]
+    run.works = True
+    run.take(run.part.handle(run.now_us, Presence("relay-1", True)))
+    assert [what for what, _ in reads(run, lit).notices] == ["beacon-unconfirmed", "beacon-unconfirmed-ended"]
+
+
+def test_a_beacon_that_is_on_without_being_wanted_is_put_out():
+    run = beacon(COILS)
+    run.take(run.part.light(run.now_us, False))
+    reads(run, False)
+    reads(run, True)
+    assert run.actions == ["cancel", "cancel"]
+
+
+def test_what_is_read_just_after_an_edge_may_be_from_before_it():
+    run = beacon(COILS)
+    reads(run, False)
+    run.take(run.part.light(run.now_us, True))
+    run.take(run.part.took(run.now_us, Reading("relay-1", "relay_3", False, Quality.GOOD, run.now_us))).wait(5)
+    assert run.actions == ["activate"]
+
+
 def boom() -> Run:
     section = BoomSection.model_validate({"drive": "relay-1.4", "closed": "input-1.contact_1"})
     return Run(Boom("spot-1", section, RELAY, count(1)))
@@ -212,3 +280,13 @@ def test_a_boom_whose_contact_cannot_be_read_is_not_taken_for_closed():
     run.take(run.part.close(run.now_us, True)).wait(25)
     assert run.part.closed is None
     assert run.notices == [("boom-fault", "its contact cannot be read")]
+
+
+def test_a_boom_whose_request_fell_open_is_asked_again():
+    section = BoomSection.model_validate({"drive": "relay-1.4", "closed": "input-1.contact_1"})
+    run = Run(Boom("spot-1", section, COILS, count(1)))
+    contact(run, False)
+    run.take(run.part.close(run.now_us, True)).wait(5)
+    contact(run, True)
+    reads(run, False, channel=4).wait(3)
+    assert run.actions == ["activate", "activate"]

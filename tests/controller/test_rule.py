@@ -12,6 +12,7 @@ from controller.lookout import Handed
 from controller.rule import Grant
 from firmware_bridge.event import Presence
 from firmware_bridge.machine import S
+from firmware_bridge.reading import Quality, Reading, Took
 from tests.waterside import GRANT, WALL_US, Waterside
 
 LIMITS = {"dead low": lambda cm: 0.0, "dead high": lambda cm: 80.0, "silent": lambda cm: None}
@@ -194,6 +195,18 @@ def test_a_latched_colour_stays_until_the_cabinet_acknowledges():
     assert (side.local, side.loud) == ("DRY", "DRY")
 
 
+def test_a_boom_that_latched_stays_down_on_the_shelf_too():
+    side = Waterside(latch=["red"]).water(0, 20).water(45, 60).water(0, 400)
+    side.tell(Handed("red", Shelve("hub: duty", 60 * S)))
+    side.water(0, 5)
+    assert side.rule.boom
+    assert (side.local, side.loud, side.rule.boom.on) == ("RED", "DRY", True)
+    side.water(0, 70)
+    assert (side.loud, side.rule.boom.on) == ("RED", True), "and waits for the cabinet"
+    side.tell(Handed(None, Acknowledge("Li Ming")))
+    assert (side.water(0, 5).local, side.rule.boom.on) == ("DRY", False)
+
+
 def test_evidence_goes_with_what_is_raised():
     side = Waterside().water(0, 300).water(45, 60)
     for notice in (*side.told("flood-confirmed"), *side.told("flood-siren")):
@@ -247,6 +260,11 @@ def test_after_a_restart_the_cool_down_goes_on_by_the_wall_clock():
     assert other.asked == []
     other.water(45, 900)
     assert len(other.asked) == 1
+    # As at every boot without the time, which is known a second later.
+    month_us = WALL_US + 30 * 86400 * S
+    late = Waterside(kept=side.kept, boot="boot-2", now_us=50 * S, wall_us=month_us, trust=Trust.UNTRUSTED)
+    late.tell(Clock(month_us, 0, Trust.TRUSTED))
+    assert len(late.water(0, 20).water(45, 60).asked) == 1
     blind = Waterside(kept=side.kept, boot="boot-3")
     blind.tell(Clock(WALL_US + 86400 * S, 0, Trust.UNTRUSTED))
     assert blind.water(45, 60).rule.flood.id
@@ -264,6 +282,17 @@ def test_a_sign_that_comes_back_is_told_again():
     side.tell(Presence("sign-1", False, "no answer"))
     side.tell(Presence("sign-1", True))
     assert len(side.did("sign-1 show")) > shows
+
+
+@pytest.mark.parametrize(("channel", "what"), [(1, "beacon-unconfirmed"), (2, "boom-fault")])
+def test_a_beacon_and_a_boom_whose_outputs_read_off_are_not_taken_for_on(channel: int, what: str):
+    side = Waterside().water(0, 20).water(45, 60)
+    for _ in range(25):
+        side.water(45, 1)
+        side.tell(Took("relay-1", (Reading("relay-1", f"relay_{channel}", False, Quality.GOOD, side.now_us),)))
+    assert [n.detail for n in side.told(what)] == ["the output reads off"]
+    assert side.rule.shown
+    assert side.rule.shown.points["beacon"] is (None if channel == 1 else True)
 
 
 def test_an_alarm_that_comes_and_goes_is_told_once_as_one_that_chatters():

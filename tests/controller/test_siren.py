@@ -8,8 +8,9 @@ import pytest
 from controller.signal import Phase, Segment, Timeline
 from controller.wire import Stage
 from firmware_bridge.machine import MS, S
-from firmware_bridge.profile import Profile, ProfileSpec
-from tests.controller.bench_siren import BOARD, COILS, HEAD, HORN, SIGNALS, T0, Field, phases
+from firmware_bridge.move import resolve
+from firmware_bridge.profile import Profile, ProfileSpec, parse
+from tests.controller.bench_siren import BOARD, COILS, CONFIGS, HEAD, HORN, SIGNALS, T0, Field, phases
 
 
 @pytest.mark.parametrize("name", ["pre-alert", "air-raid", "all-clear"])
@@ -41,6 +42,18 @@ def test_every_edge_is_handed_over_ahead_with_its_instant() -> None:
     assert all(t <= (b.at_us or 0) - 1400 * MS for t, b in f.begins if b.action != "renew")
     assert all(b.expires_us is not None for b in edges if b.action == "activate")
     assert len({b.token for _, b in f.begins}) == len(f.begins)
+
+
+def test_a_head_whose_register_takes_less_than_a_phase_sounds_that_long_and_it_is_said() -> None:
+    page = (CONFIGS / "profiles" / "evikon_ek61.toml").read_text(encoding="utf-8")
+    horn = parse(page.replace("high = 14400", "high = 120.5"), "short_horn", "short_horn.toml")
+    f = Field(horn, polled=False).run(T0)
+    f.order("all-clear")
+    f.run(T0 + 200 * S)
+    (begin,) = [b for _, b in f.begins if b.action == "activate"]
+    assert resolve(horn, begin), "what was asked for fits into the register"
+    assert f.ons() == [(T0, T0 + 120 * S)]
+    assert f.end().deviations == ("on-phase of 180 s cut to 120 s, the output's own limit",)
 
 
 @pytest.mark.parametrize("name", ["pre-alert", "air-raid", "all-clear", "disaster-chongqing", "disaster-qingdao"])

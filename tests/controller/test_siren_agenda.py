@@ -47,6 +47,20 @@ def test_only_so_many_wait() -> None:
     assert all(f.stages(f"o-{n}") == [] for n in range(16))
 
 
+def test_drills_cannot_fill_a_warnings_place() -> None:
+    f = Field().run(T0)
+    f.clock()
+    for n in range(16):
+        f.order(id=f"o-{n}", start_us=T0 + (1000 + n * 1000) * S)
+    for n in range(17):
+        f.live(id=f"l-{n}", start_us=T0 + (1500 + n * 1000) * S)
+    assert all(f.stages(f"l-{n}") == [] for n in range(16))
+    assert f.end("l-16").stage is Stage.REJECTED
+    f.live("demo-air-raid", id="now")
+    f.run(T0 + 60 * S)
+    assert f.end("now").stage is Stage.FINISHED
+
+
 def test_the_same_activation_again_is_no_second_one() -> None:
     f = Field().run(T0)
     f.order("demo-air-raid")

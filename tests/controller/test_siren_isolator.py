@@ -26,6 +26,14 @@ def test_a_locked_out_siren_refuses_and_stops() -> None:
     assert [n.what for _, n in f.notices] == ["isolated", "released", "isolated"]
 
 
+def test_what_a_restart_cut_fails_at_a_locked_out_siren() -> None:
+    f = Field(isolated=True).run(T0)
+    f.clock()
+    f.live(start_us=T0 - 5 * S, resumed=True)
+    assert (f.end().stage, f.end().reason) == (Stage.FAILED, "isolated")
+    assert f.begins == []
+
+
 def test_what_was_armed_fails_at_its_start_while_locked_out() -> None:
     f = Field().run(T0)
     f.clock()

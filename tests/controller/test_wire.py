@@ -122,10 +122,18 @@ def test_instants_on_the_wire_have_one_form(text: str) -> None:
     (b'{"a":' + b"[" * 100_000, "more than 32768 parts"),
     (b'{"a":' + b"[" * 10_000, "no JSON"),
     (b'{"a":' + b"9" * 5000 + b"}", "no JSON"),
+    (b'{"a":1' + b"0" * 400 + b"}", "1000.* is no JSON number"),
+    (b'{"a":[-1e999]}', "-1e999 is no JSON number"),
 ])
 def test_json_that_is_not_taken(data: bytes, why: str) -> None:
     with pytest.raises(Malformed, match=why):
         strictjson.load(data, 1_000_000)
+
+
+def test_a_number_is_one_that_every_reader_has() -> None:
+    most = int(1.7976931348623157e308)
+    assert strictjson.load(b'{"a":[-0.5,1e-999,1e308,%d,%d]}' % (-most, 2**53), 1_000) == {
+        "a": [-0.5, 0.0, 1e308, -most, 2**53]}
 
 
 def test_json_has_a_size() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from firmware_bridge.action import GRACE_US, LOOK_US, RETRY_US, WRITE_TRIES
 from firmware_bridge.event import (
     Abort,
-    Begin,
     Edged,
     Ended,
     Expired,
@@ -29,55 +28,8 @@ from firmware_bridge.event import (
 )
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import Profile, load_all
+from tests.firmware_bridge.bench_action import BOARD, HEAD, C, begin, end, on_write, requests
 from tests.firmware_bridge.bench_device import LAG_US, SILENT, Bench, H, profile_of
-
-C = Table.COIL
-
-BOARD = """channels = 4
-[line]
-timeout_ms = 100
-[points]
-relay = { at = "coil:0", channels = 4, write = "level" }
-hours = { at = "holding:50", write = "level", multiple = true, low = 0, high = 24 }
-[points.pulse]
-at = "pulse:0x200"
-high = 60
-channels = 4
-scale = 0.1
-write = "level"
-readable = false
-[actions]
-activate = [{ set = "pulse", to = "$lease_s", edge = true }, { expect = "relay", is = true, within_ms = 500 }]
-renew = [{ set = "pulse", to = "$lease_s" }]
-cancel = [{ set = "relay", to = false, edge = true }, { expect = "relay", is = false, within_ms = 500 }]
-set_hours = [{ set = "hours", to = "$seconds" }]
-"""
-HEAD = """[line]
-timeout_ms = 100
-[points]
-arm = { at = "holding:3", write = "trigger", readable = false }
-tone = { at = "holding:2", write = "trigger", readable = false }
-volume = { at = "holding:4", write = "level" }
-active = { at = "coil:0" }
-latch = { at = "coil:1", evidence = "latched" }
-[actions]
-activate = [
-    { set = "volume", to = 30 },
-    { wait_ms = 200 },
-    { set = "tone", to = "$tone", edge = true },
-    { expect = "active", is = true, within_ms = 1000 },
-    { set = "volume", to = 10 },
-]
-blind = [{ set = "tone", to = "$tone", edge = true }]
-latched = [{ set = "tone", to = "$tone", edge = true }, { expect = "latch", is = true, within_ms = 500 }]
-armed = [
-    { set = "arm", to = "$tone" },
-    { set = "tone", to = "$tone", edge = true },
-    { expect = "active", is = true, within_ms = 500 },
-]
-loud = [{ set = "volume", to = 30, edge = true }]
-look = [{ expect = "active", is = true, within_ms = 1050 }]
-"""
 
 
 @pytest.fixture
@@ -88,26 +40,6 @@ def board(tmp_path: Path) -> Bench:
 @pytest.fixture
 def head(tmp_path: Path) -> Bench:
     return Bench(profile_of(tmp_path, HEAD)).link_up()
-
-
-def begin(bench: Bench, action: str, token: int = 1, channel: int | None = None, **more: object) -> None:
-    args = more.pop("args", {"tone": 4})
-    bench.tell(Begin("dev", action, token, channel, args, **more))  # type: ignore[arg-type]
-
-
-def on_write(bench: Bench, *outcomes: Outcome | None) -> None:
-    """What becomes of the first writes; reads and later writes are served."""
-    left = list(outcomes)
-    bench.fault = lambda t: left.pop(0) if isinstance(t.request, Write) and left else None
-
-
-def requests(bench: Bench) -> list[object]:
-    return [t.request for _, t in bench.wire]
-
-
-def end(bench: Bench) -> Ended:
-    (one,) = bench.all(Ended)
-    return one
 
 
 # What goes out.
@@ -345,6 +277,22 @@ def test_failed_looks_are_repeated_in_the_time_there_is(head: Bench, outcome: Ou
     last = head.all(Ended)[1]
     assert not last.done
     assert last.why.startswith("active not True within 1050 ms: ")
+
+
+def test_a_look_that_the_bus_held_back_says_nothing_of_the_unit(head: Bench) -> None:
+    """Behind a lost answer nothing of its shape is asked for a second, which is longer than most expect for."""
+    head.memory[C, 0] = 1
+    head.fault = lambda _: Expired() if head.now_us < 1950 * MS else None
+    begin(head, "look")
+    head.run(2100 * MS)
+    assert end(head).done
+
+
+def test_a_look_that_was_answered_otherwise_gains_no_time_by_one_that_was_held_back(head: Bench) -> None:
+    head.fault = lambda _: Expired() if head.now_us > 100 * MS else None
+    begin(head, "look")
+    head.run(1200 * MS)
+    assert (end(head).done, end(head).why) == (False, "active not True within 1050 ms: expired")
 
 
 def test_an_old_reading_fulfils_no_expectation(head: Bench) -> None:

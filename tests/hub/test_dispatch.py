@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller import wire
 from controller.wire import Action, Evidence, Mode, OrderBody, Receipt, Stage, Status
 from firmware_bridge.machine import S, Woken
-from hub import dispatch
+from hub import dispatch, report
 from hub.dispatch import Dispatch
 from hub.event import Clock, Publish, Told
 from hub.track import Ending
@@ -135,6 +135,39 @@ def test_a_gateway_that_answered_late_is_given_its_own_time() -> None:
     machine.handle(150 * S, receipt("gw-1", "s-1", Stage.FINISHED, 2, sensed=5))
     run(machine, 400 * S, 150 * S)
     assert endings(machine) == {"s-1": Ending.FINISHED, "s-2": Ending.NO_ANSWER, "s-3": Ending.NO_ANSWER}
+
+
+def test_a_gateway_of_the_signed_list_that_the_fleet_does_not_know_is_meant() -> None:
+    body = order().model_copy(update={"prepared": {"gw-1": "A" * 11, "gw-9": "B" * 11}})
+    machine = begun(body, {"gw-1": ("s-1",)})
+    machine.handle(S, receipt("gw-1", "s-1", Stage.FINISHED, 1, sensed=5))
+    assert machine.gateways() == {"gw-1": "answered", "gw-9": "waiting"}
+    assert {p.topic for _, p in run(machine, 60 * S, S)} == {wire.gateway_topic("gw-9", False)}
+    assert (machine.settled, machine.silent) == (False, ("gw-9",))
+    made = report.of(body, machine.sirens(), silent=machine.silent)
+    assert not made.good
+    assert "gw-9" in made.text()
+    assert made.as_json()["silent"] == ["gw-9"]
+    # It was there after all, and its sirens are counted.
+    machine.handle(61 * S, receipt("gw-9", "s-9", Stage.FINISHED, 1, sensed=5))
+    assert (machine.settled, machine.silent) == (True, ())
+    assert report.of(body, machine.sirens(), silent=machine.silent).total.ordered == 2
+
+
+def test_a_gateway_that_refused_for_a_while_is_given_its_own_time() -> None:
+    machine = begun(order(mode=Mode.LIVE))
+    machine.handle(S, receipt("gw-1", "", Stage.REJECTED, 1, "no-time"))
+    machine.handle(S, receipt("gw-2", "", Stage.RECEIVED, 1))
+    machine.handle(40 * S, receipt("gw-2", "s-3", Stage.FINISHED, 2, sensed=5))
+    run(machine, 80 * S, 40 * S)
+    for seq, siren, stage in ((2, "", Stage.RECEIVED), (3, "s-1", Stage.STARTED), (4, "s-2", Stage.STARTED)):
+        machine.handle(80 * S + seq, receipt("gw-1", siren, stage, seq))
+    run(machine, 120 * S, 80 * S + 4)
+    assert endings(machine) == {"s-1": Ending.PENDING, "s-2": Ending.PENDING, "s-3": Ending.FINISHED}
+    for seq, siren in ((5, "s-1"), (6, "s-2")):
+        machine.handle(120 * S + seq, receipt("gw-1", siren, Stage.FINISHED, seq, sensed=5))
+    assert machine.over
+    assert all(s.sounded for s in machine.sirens())
 
 
 def test_a_late_receipt_is_taken_in_after_it_is_over() -> None:

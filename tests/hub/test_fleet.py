@@ -11,7 +11,7 @@ from firmware_bridge.machine import S, Woken
 from hub import event as words
 from hub.event import Broker, Note, Publish, Told
 from hub.fleet import Fleet
-from hub.gateway import ASK_AFTER_US, ASK_TIMES, SILENT_US, Presence
+from hub.gateway import ASK_AFTER_US, ASK_RANGES, ASK_TIMES, SILENT_US, Presence
 from hub.sequence import MAX_HOLES, Sequence
 
 WALL = 1_800_000_000 * S
@@ -147,6 +147,44 @@ def test_it_does_not_ask_for_ever() -> None:
     assert asked == ASK_TIMES
 
 
+def asked(machine: Fleet, from_s: int, to_s: int) -> list[Again]:
+    """What it asks for while the gateway says each second that it is there, and nothing that is missing comes."""
+    return [wire.decode(Again, e.payload) for second in range(from_s, to_s)
+            for e in machine.handle(second * S, told(Health(gateway="gw-1", at=at(WALL + second * S), outbox=0)))
+            if isinstance(e, Publish)]
+
+
+def test_a_hole_that_is_given_up_hides_no_later_one() -> None:
+    machine = fleet()
+    machine.handle(S, told(status(last_seq=7)))
+    assert len(asked(machine, 1, 600)) == ASK_TIMES
+    machine.handle(600 * S, told(event(9)))
+    assert asked(machine, 600, 1200) == [Again(first=8, last=8)] * ASK_TIMES
+
+
+def test_every_hole_has_its_turn() -> None:
+    machine = fleet()
+    holes = [(n, n) for n in range(1, 21, 2)]
+    for n, _ in holes:
+        machine.handle(S, told(event(n + 1)))
+    first = asked(machine, 1, 10)
+    assert [(one.first, one.last) for one in first] == holes[:ASK_RANGES]
+    # One that is missed later has its first turn before the others have their second.
+    machine.handle(10 * S, told(event(40)))
+    turns = [(one.first, one.last) for one in asked(machine, 10, 3600)]
+    assert turns[: len(holes) + 1 - ASK_RANGES] == [*holes[ASK_RANGES:], (21, 39)]
+    assert sorted([(one.first, one.last) for one in first] + turns) == sorted([*holes, (21, 39)] * ASK_TIMES)
+
+
+def test_what_was_asked_for_while_there_was_no_broker_is_asked_for_again() -> None:
+    machine = fleet()
+    machine.handle(S, told(status(last_seq=7)))
+    machine.handle(2 * S, Broker(False, "gone"))
+    asked(machine, 3, 600)
+    machine.handle(600 * S, Broker(True))
+    assert asked(machine, 601, 1200) == [Again(first=1, last=7)] * ASK_TIMES
+
+
 def test_a_journal_that_was_lost_is_told() -> None:
     machine = fleet()
     machine.handle(2, told(status(last_seq=50)))
@@ -171,6 +209,17 @@ def test_a_lost_journal_s_numbers_that_come_late_are_not_asked_for() -> None:
     assert machine.missing("gw-1") == [(2, 3)]
     machine.handle(8, told(status(session="two", last_seq=3, wall_us=WALL + 40 * S)))
     assert machine.missing("gw-1") == [(2, 3)], "a status that was overtaken takes nothing back"
+
+
+def test_what_waited_at_the_broker_is_news_also_behind_the_status_that_overtook_it() -> None:
+    machine = Fleet("demo")
+    machine.handle(0, Broker(True))
+    machine.handle(1, told(status(last_seq=4), retained=True))
+    for seq in (3, 4):
+        last = Receipt(seq=seq, gateway="gw-1", order="a" * 32, siren="s-1", stage=Stage.RECEIVED, at=at())
+        assert whats(machine.handle(2, told(last))) == ["receipt"]
+        assert whats(machine.handle(2, told(last))) == []
+    assert machine.missing("gw-1") == []
 
 
 def test_a_new_journal_s_event_is_not_taken_for_the_lost_one_s() -> None:

@@ -7,19 +7,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import aiomqtt
 import pytest
 
-from controller import wire
-from controller.wire import Action, Mode
+from controller import envelope, trust, wire
+from controller.wire import Action, Mode, OrderBody
 from hub import config
-from hub.client import Client, Unreachable, load
+from hub.client import Client, Refused, Unreachable, load
 from hub.dispatch import Dispatch
 from hub.draft import Wish
+from hub.event import Taken
 from hub.gateway import Presence
 from hub.track import Ending
 from simulators.city import free_port, mosquitto
@@ -35,9 +36,9 @@ pytestmark = [
 
 
 @contextmanager
-def broker(folder: Path, number: int) -> Iterator[None]:
+def broker(folder: Path, number: int, more: Sequence[str] = ()) -> Iterator[None]:
     conf = folder / "mosquitto.conf"
-    conf.write_text(f"listener {number} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    conf.write_text(f"listener {number} 127.0.0.1\nallow_anonymous true\npersistence false\n" + "\n".join(more))
     assert MOSQUITTO
     process = subprocess.Popen([MOSQUITTO, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -164,6 +165,48 @@ async def test_without_a_hub_an_order_says_so_and_a_stop_goes_out_all_the_same(
         assert one.orders[0][0] == wire.order_topic("41", True)
 
 
+async def test_an_order_that_no_hub_took_does_not_go_out_when_the_hub_comes_back(
+    conf: config.Config, port: int,
+) -> None:
+    """The broker kept it for the hub, which published it: it sounded after all, and again where it was given anew."""
+    async with resident(port):
+        pass
+    async with gateway(port, "gw-1", ("s-1", "s-2"), conf.signals, now_us()) as one, Client(conf) as client:
+        await client.until(lambda: len(client.fleet.sirens()) == 2, 20)
+        body = client.draft(Wish(Action.SOUND, Mode.LIVE, "41", "air-raid", sirens=("s-1",)))
+        with pytest.raises(Unreachable, match=f"stop --area 41 --order {body.id}"):
+            async for _ in client.order(body, load(client.config.keys)):
+                pass
+        async with resident(port):
+            # What comes after it is done: nothing that the broker kept is still on its way.
+            await followed(client, Wish(Action.SOUND, Mode.DRILL, "41", "demo-air-raid", sirens=("s-2",)))
+        assert len(one.orders) > 0
+        assert body.id not in {wire.decode(OrderBody, envelope.opened(raw, 2**20, 8).payload).id
+                               for _, raw in one.orders}
+
+
+async def test_a_stop_that_the_hub_refuses_goes_out_all_the_same(conf: config.Config, port: int) -> None:
+    async def refuse(hub: aiomqtt.Client) -> None:
+        async for message in hub.messages:
+            assert isinstance(message.payload, bytes)
+            no = Taken(order=trust.peek(message.payload).body.id, taken=False, why="expired")
+            await hub.publish(wire.hub_topic("demo-hub", "taken"), no.encode(), qos=1)
+
+    async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us()) as one, Client(conf) as client:
+        await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
+        async with aiomqtt.Client("127.0.0.1", port) as hub:
+            await hub.subscribe(wire.hub_topic("demo-hub", "submit"), qos=1)
+            refusing = asyncio.create_task(refuse(hub))
+            with pytest.raises(Refused, match="expired"):
+                await followed(client, Wish(Action.SOUND, Mode.DRILL, "41", "demo-air-raid"))
+            assert one.orders == []
+            stop = await followed(client, Wish(Action.STOP, Mode.LIVE, "41"))
+            refusing.cancel()
+            await asyncio.wait({refusing})
+    assert [s.ending for s in stop.sirens()] == [Ending.FINISHED]
+    assert one.orders[0][0] == wire.order_topic("41", True)
+
+
 async def test_a_hub_that_was_restarted_takes_the_order_up_again(conf: config.Config, port: int) -> None:
     async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us(), deaf=10**6) as one, Client(conf) as client:
         await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
@@ -199,6 +242,49 @@ async def test_it_can_be_sent_without_a_hub(conf: config.Config, port: int) -> N
             order = await followed(client, Wish(Action.SOUND, Mode.LIVE, "41/01/05", "air-raid"))
             assert client.report(order).good
         assert len(one.orders) == 2
+
+
+@asynccontextmanager
+async def unanswered(port: int, hangs_up: bool) -> AsyncIterator[int]:
+    """A port of a broker that does not answer orders: it hangs up when one comes, or passes it over."""
+    async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_broker: bool) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if to_broker and wire.order_topic("41", False).encode() in data:
+                    if hangs_up:
+                        break
+                    continue
+                writer.write(data)
+        writer.close()
+
+    async def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.wait({asyncio.create_task(passed(reader, back, True)),
+                            asyncio.create_task(passed(to, writer, False))}, return_when=asyncio.FIRST_COMPLETED)
+        writer.close()
+        back.close()
+
+    async with await asyncio.start_server(come, "127.0.0.1") as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_an_order_that_the_broker_did_not_acknowledge_is_not_said_to_be_given(
+    conf: config.Config, port: int, hangs_up: bool,
+) -> None:
+    async with gateway(port, "gw-1", ("s-1",), conf.signals, now_us()) as one, unanswered(port, hangs_up) as way:
+        async with Client(conf) as client:
+            await client.until(lambda: len(client.fleet.sirens()) == 1, 20)
+        there = config.load(HUB, [f"mqtt.port={way}"])
+        rc, out, err = await cli(there, "order", "sound", "--signal", "demo-air-raid", "--area", "41", "--mode",
+                                 "drill", "--direct", "--no-wait", "--json")
+        assert (rc, out) == (2, "")
+        assert "the broker did not acknowledge it" in err
+        assert "given" not in err
+        assert one.orders == []
+        rc, out, err = await cli(conf, "order", "sound", "--signal", "demo-air-raid", "--area", "41", "--mode", "drill",
+                                 "--direct", "--no-wait", "--json")
+        assert (rc, json.loads(out)["taken"]) == (0, True), err
 
 
 async def test_a_gateway_that_dies_is_lost_and_its_sirens_unknown(conf: config.Config, port: int) -> None:

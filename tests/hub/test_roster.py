@@ -133,3 +133,44 @@ def test_the_hubs_file_is_judged_by_its_pins() -> None:
     assert CONFIG.listed.list is CONFIG.trusted
     assert config.load(DEMO / "hub.toml").spec.trust.pinned.digest == CONFIG.trusted.roots.digest
     assert ZHANG["kid"] not in CONFIG.trusted.keys
+
+
+def retained_by_the_broker(out: list[Publish | Note], before: bytes) -> bytes:
+    return next((p.payload for p in reversed(published(out))), before)
+
+
+def test_a_hub_that_comes_back_puts_no_older_list_over_the_one_that_the_broker_has() -> None:
+    """Its file was of version 5, the broker had 7, and a birth of before, with 4, came first."""
+    machine = centre(5)
+    newest = signed(plain(7))
+    out = machine.handle(1, told(4))
+    assert "trust-behind" in notes(out)
+    out += machine.handle(2, Listed(newest))
+    for at_us in range(S, 20 * S, S):
+        out += machine.handle(at_us, Clock(WALL + at_us))
+    assert machine.roster.listed.version == 7
+    assert published(out) == []
+
+
+def test_a_broker_that_forgot_the_list_has_it_again_from_a_hub_that_has_just_come() -> None:
+    machine = centre(5)
+    assert published(machine.handle(1, told(4))) == []
+    assert published(machine.handle(S, Clock(WALL + S))) == [Publish(TOPIC, listed(5).text.encode(), retain=True)]
+    assert published(machine.handle(2 * S, Clock(WALL + 2 * S))) == []
+
+
+def test_an_older_list_is_followed_by_the_newest_and_not_in_a_quarrel() -> None:
+    machine, older = centre(7), signed(plain(6))
+    said = machine.handle(S, Listed(older))
+    assert published(said) == [Publish(TOPIC, listed(7).text.encode(), retain=True)]
+    assert not notes(said)["trust-refused"].urgent
+    # Somebody goes on publishing the old one, and the last word is not his.
+    count, last = 0, older
+    for at_us in range(2 * S, 60 * S, S):
+        out = machine.handle(at_us, Listed(older)) if at_us < 30 * S else machine.handle(at_us, Clock(WALL + at_us))
+        count += len(published(out))
+        last = retained_by_the_broker(out, older if at_us < 30 * S else last)
+    assert count == 3
+    assert last == listed(7).text.encode()
+    # A list that is refused for anything else is no reason to say it again.
+    assert published(machine.handle(90 * S, Listed(signed(plain(9), *NEW_ROOTS)))) == []

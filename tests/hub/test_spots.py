@@ -1,6 +1,8 @@
 """Roads under water at the centre: believed only while their gateway is there, and passed on to others."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from firmware_bridge.errors import BadDocument
 from firmware_bridge.machine import S, Woken
 from hub import flood, floodbook
 from hub.event import Broker, Publish, Told
-from hub.fleet import Fleet
+from hub.fleet import Fleet, Happened
 from hub.gateway import SILENT_US
 from hub.spots import AGAIN_US, SpotNews, Spots, of_spot, spots
 
@@ -110,6 +112,20 @@ def test_events_of_a_spot_are_passed_on_once_with_their_evidence(centre: Centre)
     assert centre.event(3, "device-silent", "relay-1") == []
 
 
+def test_what_was_told_before_its_gateway_was_known_is_passed_on_afterwards(centre: Centre) -> None:
+    """A broker gives a hub that comes back what it kept before what is retained: a flood that began meanwhile."""
+    (card,) = centre.fleet.gateways.values()
+    birth = card.birth
+    assert birth is not None
+    del centre.fleet.gateways["gw-1"]
+    centre.spots = Spots("zz")
+    assert centre.event(1, "flood-suspected") == []
+    assert centre.event(2, "device-silent", "relay-1") == []
+    assert [p.topic for p in centre.tell("birth", birth) if not p.retain] == ["siren/1/h/zz/flood/gw-1/nongye"]
+    assert [p for p in centre.tell("birth", birth) if not p.retain] == []
+    assert len(centre.event(3, "flood-confirmed")) == 1
+
+
 def test_the_book_keeps_each_event_once_and_tells_the_newest(centre: Centre, tmp_path: Path) -> None:
     book = tmp_path / "run/floods.db"
     centre.event(1, "flood-suspected")
@@ -142,6 +158,30 @@ def test_what_an_officer_sees(centre: Centre) -> None:
     assert flood.strip([-3.0, 0.0]) == "▁▆"
 
 
+@pytest.mark.parametrize("level", [pytest.param(10**400, id="400 digits"), -1e300, 1e9 + 1, "a", True])
+def test_a_figure_that_is_none_is_not_shown_or_passed_on(centre: Centre, level: float | str | bool) -> None:
+    """One gateway's retained number ended the hub, and with it every operator's command, a stop among them."""
+    state = State(id="nongye", at=centre.at, state="RED", points={"level_cm": level, "to_red_s": level,
+                                                                  "rise_cm_min": level})
+    (said,) = news(centre.tell("state", state))
+    assert (said.colour, said.level_cm, said.to_red_s) == ("RED", None, None)
+    assert "cm" not in flood.shown(spots(centre.fleet)[0])[0]
+
+
+def test_evidence_of_any_size_is_shown_as_bars() -> None:
+    assert flood.strip([-1.7e308, 0.0, 1.7e308]) == "▁▄█"
+
+
+def test_an_event_that_cannot_be_read_hides_no_other(centre: Centre, tmp_path: Path) -> None:
+    book = tmp_path / "floods.db"
+    centre.event(1, "flood-suspected")
+    floodbook.remember(book, centre.fleet.events)
+    with closing(sqlite3.connect(book)) as db, db:
+        db.execute("INSERT INTO event SELECT gateway, 2, at, spot, replace(body, '16.5', 'null') FROM event")
+        db.execute("INSERT INTO event SELECT gateway, 3, at, spot, '{' FROM event WHERE seq = 1")
+    assert floodbook.recall(book, None, 30) == list(centre.fleet.events)
+
+
 def test_the_spot_that_is_meant() -> None:
     centre = Centre()
     known = spots(centre.fleet)
@@ -159,3 +199,15 @@ def test_the_news_are_json_that_others_can_read(centre: Centre) -> None:
     assert said == {"v": 1, "gateway": "gw-1", "spot": "nongye", "name": "农业路下穿", "area": "41/01/05/001/001",
                     "at": centre.at, "colour": "RED", "why": "", "level_cm": 41.0, "to_red_s": 60.0,
                     "depths": {"yellow": 15, "red": 40}}
+
+
+def test_what_a_gateway_says_once_more_answers_nothing_new() -> None:
+    """An inhibit that was refused was reported as done, by the word on the one before, which somebody had asked for."""
+    def said(seq: int, what: str, gateway: str = "gw-1") -> Happened:
+        return Happened(gateway, Event(seq=seq, gateway=gateway, at=wire.to_text(WALL), what=what, subject="nongye"))
+
+    again, other = said(7, "alarm-shelved"), said(10, "alarm-shelved", "gw-2")
+    assert flood.answer([again, other], "gw-1", 8, "alarm-shelved") is None
+    refused = said(9, "shelf-refused")
+    assert flood.answer([again, other, said(10, "alarm-shelved"), refused], "gw-1", 8, "alarm-shelved") == refused.event
+    assert flood.answer([again], "gw-1", None, "alarm-shelved") == again.event

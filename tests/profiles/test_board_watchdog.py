@@ -8,12 +8,13 @@ import pytest
 
 from bench.office import prepared
 from controller import admission, config, wire
-from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage
+from controller.wire import Action, Event, Mode, OrderBody, Receipt, Sound, Stage, State
 from firmware_bridge.device import SETUP_US, Device
 from firmware_bridge.errors import BadDocument
-from firmware_bridge.event import Ended, Finished, LinkDown, LinkUp, Reply, Submit, Table, Write
+from firmware_bridge.event import Begin, Ended, Finished, LinkDown, LinkUp, Reply, Submit, Table, Write
 from firmware_bridge.machine import MS, S, Woken, earliest
 from firmware_bridge.profile import OutputClass, load, load_all
+from firmware_bridge.reading import Quality
 from hub import keys
 from simulators import site
 from simulators.device import SimDevice
@@ -29,6 +30,7 @@ BOARDS = {id: p for id, p in load_all(FOLDER).items() if p.output and p.output.c
 every_board = pytest.mark.parametrize("board", BOARDS)
 KEEP = Write(Table.HOLDING, 938, (0,))
 NEVER = Write(Table.HOLDING, 8, (0,))
+TIMER_READ, TIME_OUT_READ = bytes.fromhex("0300080001"), bytes.fromhex("0303aa0006")
 
 LINE = '[[{kind}]]\nid = "{id}"\n{line} = "line-1"\nunit = {unit}\nprofile = "{profile}"\n'
 SITE = """
@@ -171,6 +173,36 @@ def test_a_watchdog_that_somebody_switched_off_is_told_and_on_again_within_a_min
     assert p.sounds() == [(True, Cause.WRITE)]
 
 
+def test_one_lost_answer_is_no_news_of_a_watchdog_and_a_silent_board_is(tmp_path: Path) -> None:
+    """Its registers are polled each minute: so long a drill would be refused for what nobody had seen change."""
+    p = Place(tmp_path, "wirenboard_mr6c")
+
+    def seen(request: bytes) -> int:
+        return sum(f.seen.unit == 1 and f.seen.pdu.startswith(request) for f in p.world.frames)
+
+    def until(request: bytes) -> None:
+        before = seen(request)
+        while seen(request) == before:
+            p.world.run(0.001)
+
+    p.world.run(50)
+    until(TIMER_READ)
+    p.world.inject("relay-1", "dropped", 1.0)
+    until(TIME_OUT_READ)
+    p.world.inject("relay-1", "dropped", 0)
+    polls = seen(TIME_OUT_READ)
+    p.world.run(5)
+    assert seen(TIME_OUT_READ) == polls, "the next is a minute away"
+    p.order()
+    p.world.run(5)
+    assert p.sounds() == [(True, Cause.WRITE)]
+    p.world.inject("relay-1", "dead")
+    p.world.run(20)
+    told = [wire.decode(State, m.payload) for _, m in p.world.stations["gw-1"].published
+            if m.topic.endswith("/s-1/state")]
+    assert "watchdog not read" in told[-1].why
+
+
 def test_a_board_without_its_watchdog_sounds_a_warning_and_no_drill(tmp_path: Path) -> None:
     """A profile that sets nothing up, on a board as delivered."""
     lazy = tmp_path / "profiles"
@@ -227,7 +259,7 @@ class Pair:
         self.ended: list[Ended] = []
         self._queue: list[Submit] = []
 
-    def tell(self, event: LinkUp | LinkDown | Finished | Woken) -> None:
+    def tell(self, event: LinkUp | LinkDown | Begin | Finished | Woken) -> None:
         for effect in self.device.handle(self.now_us, event):
             if isinstance(effect, Submit):
                 self._queue.append(effect)
@@ -306,6 +338,30 @@ def test_a_board_whose_watchdog_is_off_drops_nothing(write: Write) -> None:
     left = pair.sim.outputs()
     assert left[1] is True
     assert left[2] is (write is NEVER), "each relay has its own setting, the timer is one for all"
+
+
+def test_a_gauge_that_lost_its_mode_in_a_dip_too_short_to_be_seen_is_told_again_within_a_minute() -> None:
+    """A URM14 comes up as delivered, measuring nothing; it missed two polls at most, and so was never away."""
+    gauge = Pair("dfrobot_urm14")
+    gauge.tell(LinkUp("line"))
+    gauge.run(70)
+    assert (gauge.device.readings["distance"].quality, len(gauge.ended)) == (Quality.GOOD, 1)
+    for dips in (2, 3):
+        gauge.by_somebody(Write(Table.HOLDING, 8, (4,)))
+        gauge.run(60)
+        assert gauge.device.readings["distance"].quality is Quality.GOOD
+        assert [e.done for e in gauge.ended] == [True] * dips
+
+
+def test_a_volume_that_an_action_changed_is_left_alone() -> None:
+    """A voice module is set up to full volume once, and speaks lower by night: that is nothing to set right."""
+    voice = Pair("dfplayer_voice")
+    voice.tell(LinkUp("line"))
+    voice.run(70)
+    voice.tell(Begin("d", "play", 1, None, {"track": 1, "volume": 15}))
+    voice.run(200)
+    assert [(e.action, e.done) for e in voice.ended] == [("setup", True), ("play", True)]
+    assert voice.device.readings["volume"].value == 15
 
 
 ARMED = """

@@ -44,7 +44,7 @@ IN_A_LINK = """
 from firmware_bridge import link
 async def _open(self):
     raise RuntimeError("a bug of ours")
-link.Link._open = _open
+link.SerialLine.open = link.Endpoint.open = _open
 """
 IN_THE_CLOCK = """
 from controller import clock
@@ -193,6 +193,15 @@ def test_it_ends_in_order_and_leaves_nothing(nothing: Sirend) -> None:
     assert nothing.end() == 0
     assert not door.exists()
     assert verify(nothing.file.parent / "run" / "gw-jinshui.db") == []
+
+
+def test_it_ends_in_order_from_when_its_door_is_there(folder: Path) -> None:
+    """Also before it listens for that: else the door stays behind, and the end counts as a crash."""
+    sirend = Sirend(folder, f"mqtt.port={free_port()}")
+    while not sirend.socket.exists():
+        assert sirend.process.poll() is None
+    assert sirend.end() == 0
+    assert not sirend.socket.exists()
 
 
 @pytest.mark.parametrize("after_s", [0.1, 0.3, 0.45, 0.6, 0.8, 1.1])

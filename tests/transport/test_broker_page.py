@@ -64,6 +64,15 @@ def test_a_gateway_that_speaks_in_anothers_name_is_refused_as_the_page_says(tmp_
     assert "Not authorized" in done.stderr
 
 
+def test_as_many_receipts_wait_for_a_hub_as_the_page_says() -> None:
+    limits = dict(re.findall(r"(?m)^(max_queued_\w+) (\d+)$", (CONFIGS / "mosquitto.conf").read_text()))
+    (told,) = re.findall(r"wait here for a hub that is away: ([\d,]+) of them", PAGE)
+    promised = int(told.replace(",", ""))
+    (receipt,) = re.findall(r"(?ms)^```json receipt\n(.*?)^```", (CONFIGS.parent / "docs/mqtt.md").read_text())
+    assert int(limits["max_queued_messages"]) >= promised
+    assert int(limits["max_queued_bytes"]) >= promised * len(receipt.encode())
+
+
 def test_the_page_names_the_ports_and_the_authorities_of_the_configuration() -> None:
     text = (CONFIGS / "mosquitto.conf").read_text()
     assert re.findall(r"(?m)^\| (\d+) \|", PAGE) == re.findall(r"(?m)^listener (\d+)$", text)

@@ -1,6 +1,8 @@
 """Certificates, keys and passwords: each wrong file is told, with its key and remedy, before anything starts."""
 
+import asyncio
 import datetime
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -10,10 +12,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from controller import broker, certificate, daemon
+from controller import broker, certificate, daemon, mqtt
 from controller.broker import MqttSection
+from controller.event import BrokerDown
+from controller.mqtt import FromBroker
 from firmware_bridge.errors import BadDocument
 from hub import __main__ as command
+from hub import config as hub_config
+from hub import connection
 from tests.transport.authority import DAY, Authority, now
 from tests.transport.bench_tls import DEMO, SECTION, tls_settings
 
@@ -23,6 +29,13 @@ def problems(authority: Authority, **more: object) -> list[str]:
     found = broker.contradictions(section, "gateway.toml")
     found += certificate.wrong_files(section, authority.folder, "gateway.toml", now(), "gw-1")
     return [str(p) for p in found]
+
+
+def put_password(folder: Path, said: bytes, mode: int = 0o600) -> dict[str, str]:
+    """A password file; the section's key for it."""
+    (folder / "password").write_bytes(said)
+    (folder / "password").chmod(mode)
+    return {"password_file": "password"}
 
 
 def test_files_that_are_in_order_are_no_problem(authority: Authority) -> None:
@@ -49,6 +62,11 @@ def test_files_that_are_in_order_are_no_problem(authority: Authority) -> None:
     ("group may write", "mqtt.key_file = 'gw-1.key': is open to others (0660): chmod 0640 "),
     ("open password", "mqtt.password_file = 'password': is open to others (0604): chmod 0640 "),
     ("no password", "mqtt.password_file = 'none': there is no"),
+    ("password of another time", "mqtt.password_file = 'password': is no text in UTF-8; write it anew"),
+    ("endless password", "mqtt.password_file = 'password': is longer than the 65535 bytes that MQTT takes"),
+    ("name with two dots", "mqtt.host = 'broker..city.cn': is no name that a network knows"),
+    ("name with a dot first", "mqtt.host = '.city.cn': is no name that a network knows"),
+    ("no name", "mqtt.host = '': is no name that a network knows"),
     ("ended", "mqtt.cert_file = 'gw-1.pem': ended on"),
     ("not begun", "mqtt.cert_file = 'gw-1.pem': begins only on"),
     ("other name", "mqtt.cert_file = 'broker.pem': is the certificate of broker, and we are gw-1"),
@@ -96,11 +114,19 @@ def test_each_wrong_file_is_named_with_its_key_and_remedy(authority: Authority, 
         case "group may write":
             key.chmod(0o660)
         case "open password":
-            (folder / "password").write_text("x")
-            (folder / "password").chmod(0o604)
-            more = {"password_file": "password"}
+            more = put_password(folder, b"x", mode=0o604)
         case "no password":
             more = {"password_file": "none", "tls": False, "ca_file": None, "cert_file": None, "key_file": None}
+        case "password of another time":
+            more = put_password(folder, "mot de passe: café".encode("latin-1"))
+        case "endless password":
+            more = put_password(folder, b"x" * 65536)
+        case "name with two dots":
+            more = {"host": "broker..city.cn"}
+        case "name with a dot first":
+            more = {"host": ".city.cn"}
+        case "no name":
+            more = {"host": ""}
         case "other name":
             more = {"cert_file": "broker.pem", "key_file": "broker.key"}
         case "plain text":
@@ -166,3 +192,43 @@ def test_the_time_of_a_certificate_is_judged_by_the_clock_that_is_given(authorit
     boot = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     found = certificate.wrong_files(section, authority.folder, "gateway.toml", boot, "gw-1")
     assert ["set the clock, or wait" in str(p) for p in found] == [True]
+
+
+@pytest.mark.parametrize("host", ["hub.example", "hub.example.", "警报.中国", "2001:db8::1", "fe80::1%eth0", "a" * 63])
+def test_names_that_a_network_may_know(host: str) -> None:
+    assert broker.contradictions(MqttSection(host=host, tls=True), "x.toml") == []
+
+
+@pytest.mark.parametrize("password", [b"caf\xe9\n", b"x" * 65536])
+async def test_a_password_that_cannot_be_said_is_told_at_every_attempt_and_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: bytes,
+) -> None:
+    monkeypatch.setattr(mqtt, "BACK_OFF_S", (0.01, 0.01))
+    monkeypatch.setattr(connection, "BACK_OFF_S", (0.01,))
+    (tmp_path / "pw").write_bytes(password)
+    told: dict[str, list[str]] = {"gateway": [], "hub": []}
+    enough = asyncio.Event()
+
+    def tell(who: str, why: str) -> None:
+        told[who].append(why)
+        if all(len(whys) >= 2 for whys in told.values()):
+            enough.set()
+
+    def came(event: FromBroker) -> None:
+        assert isinstance(event, BrokerDown)
+        tell("gateway", event.why)
+
+    # No broker is needed: there is nothing to say to one.
+    section = MqttSection(host="127.0.0.1", port=1, username="gw-1", password_file="pw")
+    gateway = mqtt.Mqtt(section, tmp_path, "gw-1", ("a",), "echo", None, came)
+    loaded = hub_config.load(DEMO / "hub.toml", [f"mqtt.password_file={tmp_path / 'pw'}", "mqtt.port=1"])
+    hub = connection.Connection(loaded, "hub", False, (), lambda *_: None, lambda up, why: tell("hub", why))
+    tasks = [asyncio.create_task(gateway.run()), asyncio.create_task(hub.run())]
+    ended = asyncio.create_task(enough.wait())
+    await asyncio.wait({*tasks, ended}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.done() for task in tasks] == [False, False]
+    for whys in told.values():
+        assert f"{tmp_path / 'pw'}: is " in whys[-1]
+    for task in (*tasks, ended):
+        task.cancel()
+    await asyncio.gather(*tasks, ended, return_exceptions=True)
