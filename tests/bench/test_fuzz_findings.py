@@ -1,7 +1,9 @@
 """What the fuzzer found, each with the sentence that says what was wrong; found once, kept for ever."""
 
+import gc
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,21 @@ PROFILES = Path(__file__).parents[2] / "configs" / "profiles"
 TOPIC = "siren/1/s/41/01/03/001/001/gw-1/"
 MOST_S = 0.25
 """Five times what the promise says: the neighbours of a test machine work too. What is here took up to 2.5 s."""
+
+
+def cost_s(work: Callable[[], object]) -> float:
+    """Processor time of the cheapest of three runs, without garbage collection: one over the heap of a whole test run
+    takes as long as MOST_S, and is not what is measured."""
+    costs = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            began = time.thread_time()
+            work()
+            costs.append(time.thread_time() - began)
+    finally:
+        gc.enable()
+    return min(costs)
 
 
 @pytest.mark.parametrize("text", [
@@ -131,14 +148,17 @@ def test_the_rest_of_a_template_was_told_whole() -> None:
 @pytest.mark.parametrize("noise", [b"(", b"(1 2\r", b"(12345678901234567890"])
 def test_beginnings_of_frames_on_a_plain_line_cost_the_processor(noise: bytes) -> None:
     """4 KiB, an octet at a time, took 0.8 s: all that was kept was searched anew at each octet."""
-    line = Plain(2400)
-    for message in profile.load(PROFILES / "megatec_ups.toml").messages.values():
-        if not message.given:
-            line.frame(1, message.request(1, {}))
-    began = time.thread_time()
-    for octet in (noise * 4096)[:4096]:
-        line.feed(bytes([octet]))
-    assert time.thread_time() - began < MOST_S
+    said = profile.load(PROFILES / "megatec_ups.toml").messages.values()
+
+    def hears() -> None:
+        line = Plain(2400)
+        for message in said:
+            if not message.given:
+                line.frame(1, message.request(1, {}))
+        for octet in (noise * 4096)[:4096]:
+            line.feed(bytes([octet]))
+
+    assert cost_s(hears) < MOST_S
 
 
 # What gateways and hub are sent.
@@ -157,19 +177,23 @@ def _many(before: str, each: str, times: int, after: str) -> bytes:
 ])
 @pytest.mark.parametrize("leaf", ["birth", "status", "health", "x-1/state"])
 def test_a_message_that_is_wrong_in_everything(leaf: str, payload: bytes) -> None:
-    began = time.thread_time()
-    with pytest.raises(Malformed):
-        told(TOPIC + leaf, payload, False, 0)
-    assert time.thread_time() - began < MOST_S
+    def refuses() -> None:
+        with pytest.raises(Malformed):
+            told(TOPIC + leaf, payload, False, 0)
+
+    assert cost_s(refuses) < MOST_S
 
 
 @pytest.mark.parametrize("unit", [b"{},", b"[],", b"0,", b'{"":{}},'])
 def test_empty_things_by_the_hundred_thousand_are_counted_before_they_are_built(unit: bytes) -> None:
     """500 KiB of them took 55 ms of a gateway, and anybody who may send it a trust list could."""
-    began = time.thread_time()
-    with pytest.raises(Malformed, match="parts"):
-        strictjson.load(b'{"a":[' + unit * (500_000 // len(unit)) + b"0]}", 520 * 1024)
-    assert time.thread_time() - began < MOST_S / 10
+    data = b'{"a":[' + unit * (500_000 // len(unit)) + b"0]}"
+
+    def refuses() -> None:
+        with pytest.raises(Malformed, match="parts"):
+            strictjson.load(data, 520 * 1024)
+
+    assert cost_s(refuses) < MOST_S / 10
 
 
 def test_what_is_wrong_with_a_message_was_told_with_a_name_of_any_length() -> None:
@@ -215,10 +239,11 @@ def test_half_a_character_in_what_is_told_ended_a_gateway() -> None:
     pytest.param("time_s,[" + "[" * 20_000 + "\n0,0\n", "no column", id="a head of brackets took the square of it"),
 ])
 def test_a_storm_that_is_none(text: str, said: str) -> None:
-    began = time.thread_time()
-    with pytest.raises(BadDocument, match=said):
-        storm.parse(text, "x.csv")
-    assert time.thread_time() - began < MOST_S
+    def refuses() -> None:
+        with pytest.raises(BadDocument, match=said):
+            storm.parse(text, "x.csv")
+
+    assert cost_s(refuses) < MOST_S
 
 
 # What is left in files.
