@@ -1,8 +1,9 @@
 """What must hold after kills: judged by the hardware's log, all that went over the broker, and the journal's file.
 
 Wherever a gateway was killed, a siren sounds an order's phase again only as the same live warning going on; nothing
-begins after an order's last word; each order has exactly one last word a siren; the numbers of receipts and events
-have no hole, and a number says the same thing each time; every head that was told is still in the journal.
+begins after an order's last word; each order has exactly one last word a siren; a siren that bears a tag is silent;
+the numbers of receipts and events have no hole, and a number says the same thing each time; every head that was told
+is still in the journal.
 """
 
 import json
@@ -10,11 +11,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from controller import wire
 from controller.wire import Action, Mode, Receipt, Stage
-from firmware_bridge.machine import MS
+from firmware_bridge.machine import MS, S
 from simulators import promises
 from simulators.city import ROOT, City
 from simulators.promises import History, Ordered
@@ -26,11 +28,22 @@ PROMISES = ("BOUNDED-ON", "HONEST")
 """Of `promises.py`, those that hold whatever is killed. The others suppose that a process is there to keep them."""
 HEARD_US = 400 * MS
 """What left for the wire before a kill is heard so long after it: a head takes 0.3 s to begin."""
+TAG_US = 2 * S
+"""So long after a technician was told that his tag hangs, nothing that sounded before sounds any longer."""
 HEADS = 40
 """Told heads that the auditor is given: the newest."""
 
 
-def judge(city: City, gateway: str, kills_us: Sequence[int]) -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class Tagged:
+    """One tag of which a technician was told that it hangs: from then to when he first asked for its coming off."""
+
+    siren: str
+    since_us: int
+    until_us: int
+
+
+def judge(city: City, gateway: str, kills_us: Sequence[int], tags: Sequence[Tagged]) -> dict[str, list[str]]:
     """Every breach, by what was broken."""
     history = city.history()
     found = {name: [*promises.PROMISES[name](history)] for name in PROMISES}
@@ -38,6 +51,7 @@ def judge(city: City, gateway: str, kills_us: Sequence[int]) -> dict[str, list[s
     found["ANSWERED"] = [*answered(history)]
     found["ONCE"] = [*once(history, kills_us)]
     found["LAST-WORD"] = [*last_word(history, kills_us)]
+    found["ISOLATION"] = [*isolation(history, kills_us, tags)]
     found["IN-TIME"] = [*in_time(history)]
     found["NO-HOLE"] = [*no_hole(city, gateway)]
     found["AUDIT"] = [*audit(city, gateway)]
@@ -121,6 +135,19 @@ def last_word(history: History, kills_us: Sequence[int]) -> Iterator[str]:
                 for at in late:
                     yield (f"{siren} began at {at} for {other.body.id}, after the last word of {order.body.id}"
                            f" at {end_us}")
+
+
+def isolation(history: History, kills_us: Sequence[int], tags: Sequence[Tagged]) -> Iterator[str]:
+    """ISOLATION: a siren that bears a tag does not begin, through whatever kills; and what sounded ends with it, as
+    long as a process is there to end it."""
+    for tag in tags:
+        for s in history.sounds_of(tag.siren):
+            heard_us, end_us = tag.since_us + HEARD_US, tag.since_us + TAG_US
+            if heard_us < s.on_wall_us <= tag.until_us:
+                yield f"{tag.siren} began at {s.on_wall_us}, tagged since {tag.since_us}"
+            if (s.on_wall_us <= heard_us and (s.off_wall_us is None or s.off_wall_us > end_us)
+                    and not any(tag.since_us <= at <= end_us for at in kills_us)):
+                yield f"{tag.siren} sounded on to {s.off_wall_us}, tagged since {tag.since_us}"
 
 
 def _asked_by_another(history: History, order: Ordered, siren: str, at_us: int) -> bool:

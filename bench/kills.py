@@ -53,10 +53,14 @@ FUSES = {"start": 12, "order": 8}
 WRITES = 3
 """Octets are written several times as often as all else."""
 SIGNERS = ("operator-1", "commander")
-TAG_SHARE, TAG_S = 0.15, 1.0
+TAG_SHARE, TAG_S = 0.3, 1.0
 """How often a tag is hung where no point asks for it, and for how long at most."""
+LEFT_SHARE = 0.5
+"""How often it is left there, through the kill and for as long as the next one lives."""
 DOOR_S = 3.0
 """A technician who has no answer by then goes away."""
+COUNTED = ("kills", "orders", "soundings", "receipts", "tags", "through kills")
+"""Of a batch: tags of which a technician was told that they hang, and those that hung through a kill."""
 NOBODY, SOMEBODY = '# pi = "Li Ming"', '{user} = "Li Ming"'
 
 
@@ -95,6 +99,9 @@ class Batch:
         """The technician's, so that the rest of a batch stays what it was without him."""
         self._tagged = ""
         """The siren on which his tag may hang."""
+        self._hangs_us: int | None = None
+        """When he was told that it hangs; None: he was not, or has asked for its coming off since."""
+        self.tags: list[aftermath.Tagged] = []
         self._said = said
         self._keys = {name: keys.load_key(city.demo / "keys" / f"{name}.jwk") for name in SIGNERS}
         self._digest = city.configs[0].signals.digest("kill-two")
@@ -123,7 +130,8 @@ class Batch:
         self._start((point, n, since))
         self._until(lambda: not self.alive or self._online(), ONLINE_S)
         self._give()
-        self._lock_out(beside or self._hand.random() < TAG_SHARE)
+        hangs, leaves = self._hand.random() < TAG_SHARE, self._hand.random() < LEFT_SHARE
+        self._lock_out(beside or hangs, leaves and not beside)
         self._until(lambda: not self.alive, self._alive_s * chance.uniform(0.5, 1))
         burnt = not self.alive
         self.end(signal.SIGKILL)
@@ -137,7 +145,7 @@ class Batch:
         city = self._city
         self._start(None)
         self._until(self._online, ONLINE_S)
-        self._lock_out(False)
+        self._lock_out(wanted=False, leaves=False)
         # The hub sends again what has no answer; so do we.
         end = time.monotonic() + SETTLE_S
         while not aftermath.settled(city, self._id, city.orders(), city.receipts()) and time.monotonic() < end:
@@ -148,7 +156,7 @@ class Batch:
             self._until(lambda: aftermath.settled(city, self._id, city.orders(), city.receipts()), 3)
         self._until(lambda: all(s.off_wall_us is not None for s in city.history().soundings), 10)
         self.end(signal.SIGTERM)
-        broken = aftermath.judge(city, self._id, self.kills_us)
+        broken = aftermath.judge(city, self._id, self.kills_us, self.tags)
         if '"crash"' in self._log.read_text():
             broken["CRASH"] = [self._log.read_text()[-2000:]]
         return broken
@@ -197,24 +205,33 @@ class Batch:
 
     # The technician.
 
-    def _lock_out(self, wanted: bool) -> None:
-        """A tag hung and taken off again; one that a kill left hanging is taken off first."""
-        if self._tagged:
-            self._ask("untag", self._tagged)
-        if wanted and not self._tagged:
-            self._tagged = self._hand.choice(self._city.configs[0].spec.siren).id
+    def _lock_out(self, wanted: bool, leaves: bool) -> None:
+        """A tag hung, and taken off again or left there; so with one that hangs since before a kill. Who has had no
+        answer hangs it again."""
+        if wanted and self._hangs_us is None:
+            self._tagged = self._tagged or self._hand.choice(self._city.configs[0].spec.siren).id
             self._ask("tag", self._tagged)
-            self._until(lambda: not self.alive, self._hand.uniform(0, TAG_S))
-            self._ask("untag", self._tagged)
+        if self._tagged and not leaves:
+            self._take_off()
+
+    def _take_off(self) -> None:
+        self._until(lambda: not self.alive, self._hand.uniform(0, TAG_S))
+        self._ask("untag", self._tagged)
 
     def _ask(self, verb: str, siren: str) -> None:
         config = self._city.configs[0]
+        if verb == "untag" and self._hangs_us is not None:
+            # From now on it may be off, whatever is answered.
+            self.tags.append(aftermath.Tagged(siren, self._hangs_us, time.time_ns() // 1000))
+            self._hangs_us = None
         # Who is killed hangs up, or is not there.
         with suppress(door.NoGateway, ValueError):
             (*_, last) = door.ask(config.path(config.spec.local.socket), verb, {"siren": siren, "reason": "bench"},
                                   DOOR_S)
             if verb == "untag" and not last.get("sirens", {}).get(siren, {}).get("tags"):
                 self._tagged = ""
+            if verb == "tag" and "error" not in last:
+                self._hangs_us = time.time_ns() // 1000
 
     # Orders.
 
@@ -265,7 +282,9 @@ def batch(seed: int, kills: int, said: bool = False, alive_s: float = ALIVE_S) -
             run.close()
         soundings, receipts = len(here.history().soundings), len({(r.gateway, r.seq) for r in here.receipts()})
         out = {"batch": seed, "gateway": gateway, "kills": len(run.kills_us), "points": dict(run.points),
-               "orders": len(here.orders()), "soundings": soundings, "receipts": receipts, "broken": broken}
+               "orders": len(here.orders()), "soundings": soundings, "receipts": receipts, "tags": len(run.tags),
+               "through kills": sum(any(t.since_us < at < t.until_us for at in run.kills_us) for t in run.tags),
+               "broken": broken}
         if broken:
             kept = Path(tempfile.mkdtemp(prefix=f"siren-kills-{seed}-"))
             shutil.copytree(here.folder, kept, dirs_exist_ok=True,
@@ -301,7 +320,7 @@ def main() -> None:
             try:
                 one = future.result()
             except Exception as error:  # a batch that could not be run is no batch: it is told, and counts as broken
-                one = {"batch": seed, "kills": 0, "points": {}, "orders": 0, "soundings": 0, "receipts": 0,
+                one = {"batch": seed, **dict.fromkeys(COUNTED, 0), "points": {},
                        "broken": {"RUN": [f"{type(error).__name__}: {error}"[:2000]]}}
             done[seed] = one
             print(json.dumps(one, ensure_ascii=False), flush=True)
@@ -313,7 +332,7 @@ def main() -> None:
     for one in mine:
         points.update(one["points"])
     broken = {str(one["batch"]): one["broken"] for one in mine if one["broken"]}
-    totals = {name: sum(one[name] for one in mine) for name in ("kills", "orders", "soundings", "receipts")}
+    totals = {name: sum(one[name] for one in mine) for name in COUNTED}
     measure.report({**totals, "batches": len(mine), "points": dict(sorted(points.items())), "broken": broken,
                     "minutes": round((time.monotonic() - began) / 60, 1)},
                    {f"kills >= {options.kills}": totals["kills"] >= options.kills, "nothing broken": not broken,

@@ -109,6 +109,23 @@ def test_what_no_order_asked_for_is_found() -> None:
     assert "when no order asked for it" in found
 
 
+TAGGED = aftermath.Tagged("s-101", T0, T0 + 20 * S)
+
+
+@pytest.mark.parametrize(("pair", "kills", "wrong"), [
+    ((0, 500 * MS), [], "began"), ((0, 500 * MS), [T0 + 500 * MS], "began"),
+    ((-2 * S - 100 * MS, 2 * S), [], "sounded on"),
+    # What left before it hung is heard after it, and ends; who was killed ends nothing before the next one stands.
+    ((-S + 300 * MS, 500 * MS), [], ""), ((-2 * S - 100 * MS, 2 * S), [T0 + 500 * MS], ""),
+    # It came off.
+    ((20 * S, 21 * S), [], ""),
+], ids=["begins", "begins after a kill", "goes on", "left before", "killed", "is off"])
+def test_a_siren_that_bears_a_tag_is_silent(pair: tuple[int, int], kills: list[int], wrong: str) -> None:
+    found = [*aftermath.isolation(history([order(1)], sounds(pair)), kills, [TAGGED])]
+    assert len(found) == (1 if wrong else 0)
+    assert wrong in "".join(found)
+
+
 OTHER = order(2, scheduled=False, at_us=T0 - 5 * S)
 """For now, and issued five seconds before the drill: alone it would be a reason to sound for its first twenty."""
 EARLY = receipt(order(1), 1, Stage.FAILED, T0 + S + FIRST.on_us - 100 * MS)
