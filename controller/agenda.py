@@ -214,9 +214,17 @@ class Agenda:
             yield from self.run.edge(n, edge_us)
 
     def count(self, witness: Witness, says: bool, at_us: int) -> Iterator[Progress]:
-        """A witness was read; the first phases that it proves are told."""
+        """A witness was read; the first phases that it proves are told.
+
+        It speaks of the activation whose phase began last: what had the siren before is not proved by the sound of
+        what has it since.
+        """
+        spoken = False
         for sounding in self.sounded():
-            yield from sounding.count(witness, says, at_us)
+            if not spoken:
+                sounding.tally.took(witness, says, at_us)
+            spoken = spoken or sounding.tally.begun(at_us)
+            yield from sounding.proved(at_us)
 
     def doubts(self, now_us: int) -> Iterator[Progress]:
         """Phases that should have been seen by now."""

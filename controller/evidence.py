@@ -155,6 +155,10 @@ class Tally:
         if n in self._windows:
             self._windows[n].unclosed = True
 
+    def begun(self, at_us: int) -> bool:
+        """Whether a phase had begun by then."""
+        return any(w.on_us <= at_us for w in self._windows.values())
+
     def took(self, witness: Witness, says: bool, at_us: int) -> None:
         """What a witness said at an instant.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controller.config import SirenSection
 from controller.event import UNCONFIRMED, Activate, Clock, Progress, Trust
-from controller.evidence import Tally, Witness
+from controller.evidence import Tally
 from controller.signal import Phase, lower
 from controller.wire import Mode, Stage
 from firmware_bridge.machine import MS, S
@@ -137,9 +137,8 @@ class Sounding:
         self.first_edge_us = edge_us
         return [self.progress(Stage.STARTED), *self._proved()]
 
-    def count(self, witness: Witness, says: bool, at_us: int) -> list[Progress]:
-        """A witness was read; the first phase that is sensed is told, and the first that is heard."""
-        self.tally.took(witness, says, at_us)
+    def proved(self, at_us: int) -> list[Progress]:
+        """Readings until then are counted; the first phase that is sensed is told, and the first that is heard."""
         first_us = self.first_us
         if self.first_edge_us is None and first_us is not None and at_us < first_us + ACK_US:
             return []

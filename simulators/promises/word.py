@@ -74,15 +74,17 @@ def _phases(history: History, order: Ordered, siren: str) -> list[tuple[int, int
 
 
 def _placed(history: History, order: Ordered, siren: str, phases: list[tuple[int, int]]) -> bool:
-    """Whether it is known when these phases of this order were: nothing else sounded, and the clock was right. An order
-    without an instant is placed by the edge that it made, and on a siren that was welded, or sounded by hand, when it
-    arrived, its first phase made none."""
+    """Whether it is known when these phases of this order were: the clock was right. An order without an instant is
+    placed by the edge that it made: so nothing else may have sounded, and on a siren that was welded, or sounded by
+    hand, when it arrived, its first phase made none."""
     gateway = history.gateway_of(siren)
-    if order.start_wall_us is None and any(
-            history.held(siren, a.at_us, a.at_us) for a in history.arrivals_of(order, gateway)[:1]):
+    if not phases:
         return False
-    return bool(phases) and not history.rivals(order, siren, phases[0][0] - 60 * S, phases[-1][1]) \
-        and history.clock_steady(gateway, history.begins_us, phases[-1][1]) \
+    if order.start_wall_us is None and (
+            history.rivals(order, siren, phases[0][0] - 60 * S, phases[-1][1])
+            or any(history.held(siren, a.at_us, a.at_us) for a in history.arrivals_of(order, gateway)[:1])):
+        return False
+    return history.clock_steady(gateway, history.begins_us, phases[-1][1]) \
         and history.alive(gateway, phases[0][0], phases[-1][1])
 
 

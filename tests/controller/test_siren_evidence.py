@@ -2,8 +2,10 @@
 
 import pytest
 
+from controller.signal import Phase, Segment, Timeline
 from controller.wire import Stage
 from firmware_bridge.machine import MS, S
+from firmware_bridge.profile import Profile
 from tests.controller.bench_siren import COILS, HEAD, T0, Field, beat
 
 
@@ -99,3 +101,25 @@ def test_sound_whose_command_was_never_answered_still_counts() -> None:
     assert (f.evidence().commanded, f.evidence().sensed, f.end().stage) == (0, 3, Stage.FINISHED)
     assert f.end().reason == "commanded 0 of 3: no answer"
     assert f.stages()[:2] == ["trouble", "sensed"]
+
+
+@pytest.mark.parametrize(("drive", "feedback"), [(HEAD, "board.activation"), (COILS, "meter.current")])
+@pytest.mark.parametrize("until_s", [5, 20], ids=["it ended", "it was superseded"])
+def test_the_sound_of_the_next_warning_proves_nothing_of_one_that_was_never_heard(
+        drive: Profile, feedback: str, until_s: int) -> None:
+    """A head's latched bit rose for the second, and the first had finished, and sounded; a current within the time that
+    the first would still have had proved that one as well."""
+    above = {"above": 2.0} if feedback == "meter.current" else {}
+    f = Field(drive, deaf=lambda b: f.now < T0 + 5400 * MS,
+              section={"feedback": [{"point": feedback, **above}]}).run(T0)
+    f.clock()
+    f.live(once(until_s * S), id="o-1")
+    f.live(once(5 * S), id="o-2", start_us=T0 + 5500 * MS)
+    f.run(T0 + 60 * S)
+    assert (f.evidence("o-1").commanded, f.evidence("o-1").sensed) == (0, 0)
+    assert not f.evidence("o-1").sounded
+    assert (f.evidence("o-2").sounded, f.end("o-2").stage) == (True, Stage.FINISHED)
+
+
+def once(on_us: int) -> Timeline:
+    return Timeline((Segment("once", 0, on_us),), (Phase(0, on_us),))
