@@ -49,17 +49,28 @@ class Account:
         self.of = of
         self._path = None if folder is None else folder / f"{of}.jsonl"
         self._lines: list[dict[str, Any]] = []
+        self._lived: set[int] = set()
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._path.exists():
-                self._lines = list(_whole(self._path.read_text(encoding="utf-8").splitlines()))
+                # Two runs at once may have lived the same range: it counts once.
+                self._lines = [line for line in _whole(self._path.read_text(encoding="utf-8").splitlines())
+                               if self._takes(line)]
+
+    def _takes(self, line: dict[str, Any]) -> bool:
+        """Whether no seed of it is counted yet; from now on they are."""
+        seeds = range(line["first"], line["first"] + line["seeds"])
+        if not self._lived.isdisjoint(seeds):
+            return False
+        self._lived.update(seeds)
+        return True
 
     def missing(self, seeds: Iterable[int]) -> list[int]:
-        done = {seed for line in self._lines for seed in range(line["first"], line["first"] + line["seeds"])}
-        return [seed for seed in seeds if seed not in done]
+        return [seed for seed in seeds if seed not in self._lived]
 
     def add(self, line: dict[str, Any]) -> None:
-        self._lines.append(line)
+        if self._takes(line):
+            self._lines.append(line)
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -64,6 +64,14 @@ def test_runs_add_up_and_none_is_run_twice(tmp_path: Path, capsys: pytest.Captur
     assert Account(tmp_path, "another core").sum()["seeds"] == 0
 
 
+def test_what_two_runs_at_once_have_both_lived_counts_once(tmp_path: Path) -> None:
+    one, two = Account(tmp_path, "core"), Account(tmp_path, "core")
+    for account, first in ((one, 0), (two, 0), (two, 5)):
+        account.add({"first": first, "seeds": 5, "counts": {"seconds": 3600}, "breaches": [], "arrows": []})
+    assert Account(tmp_path, "core").sum()["hours"] == 2
+    assert Account(tmp_path, "core").missing(range(11)) == [10]
+
+
 def test_what_the_account_tells_is_lived_again_and_compared(tmp_path: Path) -> None:
     words = ["--ledger", str(tmp_path), "--jobs", "1"]
     swarm.main(["--first", "3", "--seeds", "1", *words])
