@@ -2,7 +2,6 @@
 
 import pytest
 
-from controller.signal import Phase, Segment, Timeline
 from controller.wire import Stage
 from firmware_bridge.machine import MS, S
 from firmware_bridge.profile import Profile
@@ -113,13 +112,9 @@ def test_the_sound_of_the_next_warning_proves_nothing_of_one_that_was_never_hear
     f = Field(drive, deaf=lambda b: f.now < T0 + 5400 * MS,
               section={"feedback": [{"point": feedback, **above}]}).run(T0)
     f.clock()
-    f.live(once(until_s * S), id="o-1")
-    f.live(once(5 * S), id="o-2", start_us=T0 + 5500 * MS)
+    f.live(beat(until_s), id="o-1")
+    f.live(beat(5), id="o-2", start_us=T0 + 5500 * MS)
     f.run(T0 + 60 * S)
     assert (f.evidence("o-1").commanded, f.evidence("o-1").sensed) == (0, 0)
     assert not f.evidence("o-1").sounded
     assert (f.evidence("o-2").sounded, f.end("o-2").stage) == (True, Stage.FINISHED)
-
-
-def once(on_us: int) -> Timeline:
-    return Timeline((Segment("once", 0, on_us),), (Phase(0, on_us),))
